@@ -46,7 +46,9 @@ def read_board(app):
 
 def address(app, docname, row):
     """Where the row is computed, as seen from the page `docname`."""
-    return relative_uri(f"{docname}.html", f"notebooks/{row['notebook']}.html#{row['anchor']}")
+    return (
+        relative_uri(f"{docname}.html", f"notebooks/{row['notebook']}.html") + f"#{row['anchor']}"
+    )
 
 
 class Scoreboard(SphinxDirective):
@@ -140,7 +142,11 @@ def csv_row(identifier, comparison, row):
 def write_csv(app, exception):
     if exception or app.builder.format != "html" or not board_path(app).exists():
         return
-    rows = [csv_row(identifier, *entry) for identifier, entry in sorted(read_board(app).items())]
+    try:
+        board = read_board(app)
+    except ValueError:  # the page has reported it
+        return
+    rows = [csv_row(identifier, *entry) for identifier, entry in sorted(board.items())]
     path = Path(app.outdir) / "book" / "scoreboard.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
