@@ -158,6 +158,28 @@ def test_figures_in_the_text(build):
     assert "DeepSeek-V3 Technical Report" in site.bibliography
 
 
+def test_quotations_are_those_of_the_record(build, tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "quotations.toml").write_text(
+        '[left-out]\ntext = "excluding <prior> research"\nsource = "dsv3"\nlocator = "section 1"\n'
+        'date = "2024-12"\nstanding = "read in the source"\n',
+        encoding="utf-8",
+    )
+    site = build("{quote}`v3.total_pub` and {quote}`left-out`. {cite}`press`")
+    assert site.warnings == ""
+    text = " ".join(re.sub(r"<[^>]+>", "", site.intro).split())
+    assert (
+        "“with 671B *total* parameters” [DeepSeek-AI, 2024a], abstract; read in the source" in text
+    )
+    assert "“excluding &lt;prior&gt; research” [DeepSeek-AI, 2024a], section 1; read in" in text
+    assert 'href="ledger.html#v3.total_pub"' in site.intro
+
+
+def test_a_quotation_that_nobody_recorded_is_reported(build):
+    assert "g.size: quote: this ledger entry quotes nothing" in build("{quote}`g.size`").warnings
+    assert "hearsay: neither in the ledger" in build("{quote}`hearsay`").warnings
+
+
 @pytest.mark.parametrize(
     "text", ["{fact}`v3.nope`", "{fact-number}`v3.nope`", "[671](ledger.md#v3.nope)"]
 )
