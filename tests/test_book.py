@@ -306,3 +306,37 @@ def test_public_functions_of_exported_modules_have_docstrings():
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{name}.{node.name}"
+
+
+VERDICTS = (
+    "holds",
+    "holds with a condition",
+    "misattributed",
+    "wrong mechanism",
+    "opinion",
+    "cannot be known",
+)
+
+
+def claims():
+    """(number, text) of each section of the verdicts page."""
+    text = (ROOT / "book" / "verdicts.md").read_text(encoding="utf-8")
+    sections = re.split(r"^\(claim-(\d+)\)=$", text, flags=re.MULTILINE)
+    return list(zip(map(int, sections[1::2]), sections[2::2], strict=True))
+
+
+def test_there_are_eighteen_verdicts_in_order():
+    assert [number for number, _ in claims()] == list(range(1, 19))
+
+
+@pytest.mark.parametrize("number, text", claims(), ids=lambda value: str(value)[:3].strip())
+def test_each_verdict_has_its_parts(number, text):
+    assert f"## {number}. " in text
+    for part in ("Claimed", "The sources", "The book", "What would change our mind"):
+        assert len(re.findall(rf"^\*\*{part}\.\*\* \S", text, re.MULTILINE)) == 1, part
+    verdict = re.findall(r"^\*\*Verdict: ([a-z ]+)\.\*\*", text, re.MULTILINE)
+    assert len(verdict) == 1 and verdict[0] in VERDICTS
+    table = (ROOT / "book" / "verdicts.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| \[{number}\]\(#claim-{number}\) \| .* \| {verdict[0]} \|$", table, re.M)
+    assert re.search(r"\{quote\}`|\{fact\}`", text)
+    assert re.search(r"\]\(\.\./notebooks/\w+\.ipynb\)|Nothing here can be computed", text)

@@ -27,6 +27,7 @@ HOUSED = [
     re.compile(pattern, re.DOTALL)
     for pattern in (
         r"<!-- claims -->.*?<!-- /claims -->",  # the article's own figures, quoted in our words
+        r"\*\*Claimed\.\*\*[^\n]*",
         r"```.*?```",
         r"\$\$.*?\$\$",
         r"\$[^$\n]+\$",
