@@ -20,7 +20,7 @@ UNITS = (
 )
 NUMBER = re.compile(
     r"(?<![\w.,#/-])(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\w,]*\d)"
-    rf"(\s?(?:{'|'.join(UNITS.split())})(?![\w]))?"
+    rf"(?:(\s?(?:{'|'.join(UNITS.split())})(?!\w))|(?![A-Za-z]))"
 )
 # What carries its own source, or is no prose.
 HOUSED = [
