@@ -333,8 +333,8 @@ def sheet(
     key, value = c.qk_nope_head_dim + c.qk_rope_head_dim, c.v_head_dim
     latent = c.kv_lora_rank + c.qk_rope_head_dim
     query = d * n_h * key if c.q_lora_rank is None else c.q_lora_rank * (d + n_h * key)
-    folded_out = c.kv_lora_rank * n_h * (c.qk_nope_head_dim + value)
-    attention = query + d * latent + folded_out + n_h * value * d
+    up = c.kv_lora_rank * n_h * (c.qk_nope_head_dim + value)
+    attention = query + d * latent + up + n_h * value * d
     expert = 3 * d * c.moe_intermediate_size
     n_met = c.num_experts_per_tok + c.n_shared_experts
     moe_layer = n_met * expert + c.n_routed_experts * d
@@ -365,22 +365,27 @@ def sheet(
             attention / 1e6,
             "million",
         ),
-        Line("one expert", "3 d w", expert / 1e6, "million"),
+        Line("one expert", "3 x hidden x its width", expert / 1e6, "million"),
         Line(
             "layer of experts, met",
-            "(K + shared) expert + router",
+            "(chosen + shared) experts + router",
             moe_layer / 1e6,
             "million",
         ),
         Line(
             "matrices that a token meets",
-            "layers + head V d",
+            "layers + words x hidden",
             met / 1e9,
             "billion",
             "v3.active_pub",
         ),
         Line("6 N", "6 x matrices met", 6 * met / 1e9, "GFLOP"),
-        Line("look back", "3 l n_h (key + value) (T + 1)", look_back / 1e9, "GFLOP"),
+        Line(
+            "look back",
+            "3 layers heads (key + value) (T + 1)",
+            look_back / 1e9,
+            "GFLOP",
+        ),
         Line(
             "FLOPs per token",
             "6 N + look back",

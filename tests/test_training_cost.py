@@ -1,11 +1,14 @@
 """The cost of a run against its published figures, each with a tolerance and the reason for it, and its properties."""
 
+import json
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from deepseek_explained import training_cost
 from deepseek_explained.budget import (
     GroupedQueryAttention,
     LatentAttention,
@@ -13,7 +16,7 @@ from deepseek_explained.budget import (
     count_parameters,
     training_flops_per_token,
 )
-from deepseek_explained.config import published_config
+from deepseek_explained.config import TINY_SENTENCE, TINY_TOKEN, published_config
 from deepseek_explained.facts import compare, fact
 from deepseek_explained.training_cost import (
     DEFINITIONS,
@@ -430,3 +433,95 @@ def test_bad_input_is_refused_by_name(call, named):
 def test_latent_attention_is_what_the_twin_replaces():
     assert isinstance(V3.attention, LatentAttention)
     assert isinstance(with_multi_head_attention(V3).attention, GroupedQueryAttention)
+
+
+# What the chapter says about its numbers. Each sentence was once wrong in the text.
+
+
+def test_only_the_watch_lies_inside_the_rounding_of_the_published_hours():
+    """Both routes use 14.8 trillion tokens, so 180 alone is rounded: 0.28 % either way."""
+    hours = fact("train.hours_per_trillion")
+    by_clock = gpu_hours_by_the_clock(1e12, TOKENS_PER_STEP, STEP, CLUSTER)
+    by_flops = v3_run(tokens=1e12).gpu_hours
+    assert hours.rounding / hours.value == pytest.approx(0.00278, abs=1e-5)
+    assert compare(hours.id, by_clock).status == "within rounding"
+    assert compare(hours.id, by_flops).status == "off"
+    with_published_count = by_flops * 250e9 / CAUSAL
+    assert compare(hours.id, with_published_count).status == "within rounding"
+
+
+def test_context_extension_comes_out_only_with_the_whole_square():
+    phases = [
+        (fact("train.context_batch1").value, 32 * 1024),
+        (fact("train.context_batch2").value, 128 * 1024),
+    ]
+    hours = {}
+    for causal, flops in ((True, CAUSAL), (False, SQUARE)):
+        pace = flops * TOKENS_PER_STEP / STEP / CLUSTER
+        work = sum(
+            1000 * batch * length * training_flops_per_token(V3, length, causal)
+            for batch, length in phases
+        )
+        hours[causal] = work / pace / 3600
+    published = fact("train.hours_context").value
+    assert hours[False] == pytest.approx(published, rel=0.02)
+    assert hours[True] < 0.67 * published
+    assert published / fact("train.hours_total").value == pytest.approx(1 / 25, abs=0.004)
+
+
+def test_a_guess_of_the_utilisation_before_the_run():
+    """V2's 25 % to 43 %, the best of Llama 3.1: 5.1 to 8.5 million dollars, the published ones inside."""
+    v2 = utilisation(training_flops_per_token(spec_of("deepseek-v2"), 4096) * 1e12, 172.8e3, BF16)
+    best = fact("llama31.mfu").interval[1] / 100
+    low, high = (2 * (v3_run(utilisation=share).gpu_hours + 124e3) for share in (best, v2))
+    assert (round(low / 1e6, 1), round(high / 1e6, 1)) == (5.1, 8.5)
+    assert low < fact("train.usd_total").value < high
+
+
+def test_one_factor_of_carbon_only_with_the_rounding_of_the_hours():
+    """Tonnes rounded to tens alone leave a gap between the models; with the rounding of the hours there is none."""
+
+    def implied(size, hours_too):
+        hours, tonnes = fact(f"llama31.hours_{size}"), fact(f"llama31.co2_{size}")
+        slack = hours.rounding if hours_too else 0
+        ends = [(-5, slack), (5, -slack)]
+        return [(tonnes.value + t) / (hours.value + h) / 0.7 * 1000 for t, h in ends]
+
+    for hours_too in (False, True):
+        lows, highs = zip(
+            *(implied(size, hours_too) for size in ("405b", "70b", "8b")), strict=True
+        )
+        assert (max(lows) < min(highs)) is hours_too
+
+
+def test_the_followed_token_has_fewer_keys_than_the_mean():
+    """ "million" is the fourth of ten tokens: 4 keys, not 5.5."""
+    tiny, matrices = spec_of("tiny"), 3 * 296 + 3 * 8 * 16 + 2 * (3 * 96 + 8 * 8) + 128
+    assert TINY_SENTENCE.index(TINY_TOKEN) == 3
+    each = [3 * (2 * matrices + 120 * keys) for keys in range(1, 11)]
+    assert each[3] == 14_064
+    assert sum(each) == 10 * training_flops_per_token(tiny, 10) == 146_040
+
+
+def test_equal_cost_by_6nd_puts_v3_on_its_own_price():
+    pace = 6 * 37e9 * 1e12 / (180e3 * 3600)
+    assert 2 * 6 * 37e9 * TOKENS / pace / 3600 == pytest.approx(fact("train.usd_pre").value)
+    v2 = 2 * 6 * fact("v2.active_pub").value * fact("v2.tokens").value / pace / 3600
+    assert v2 < 0.6 * 2 * 172.8e3 * 8.1
+
+
+def test_electricity_is_under_a_tenth_of_the_rent_at_every_corner():
+    watts = fact("gpu.h100.node_power_rated").value / 8
+    drawn = fact("gpu.h100.node_power").value / fact("gpu.h100.node_power_rated").value
+    pue, tariff = (fact(name).interval[1] for name in ("epoch.pue", "epoch.electricity"))
+    kwh = electricity_kwh(2.788e6, watts, drawn, pue)
+    assert electricity_cost(kwh, tariff).dollars < 0.1 * 5.576e6
+
+
+def test_the_recorded_measurement_is_a_quiet_one():
+    text = Path(training_cost.__file__).with_name("recorded") / "training_cost.json"
+    record = json.loads(text.read_text(encoding="utf-8"))
+    assert set(record) >= {"machine", "date", "seconds", "commit", "n_seeds", "n_rounds", "peak"}
+    for times in record["fastest"].values():
+        assert len(times) == record["n_seeds"] >= 3
+        assert 0 < min(times) and max(times) / min(times) < 1.1
