@@ -1,8 +1,8 @@
 """The chapter's measurement on a quiet machine, recorded in deepseek_explained/recorded/training_cost.json.
 
 `python experiments/training_cost.py` runs the notebook's own cell (the one with the tag `measurement`) with more seeds
-and steps than the page does; about two minutes on two cores. If the seeds differ by more than a tenth, the machine was
-busy: nothing is written, and it is to be repeated.
+and steps than the page does, in about three minutes on one core. What else runs on the machine only ever makes a step
+slower, so a run in which the seeds agree better replaces the record, and one in which they agree less does not.
 """
 
 import json
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "training_cost.ipynb"
 RECORD = ROOT / "deepseek_explained" / "recorded" / "training_cost.json"
 N_SEEDS, N_ROUNDS = 5, 10
-LARGEST_SPREAD = 1.1
+LARGEST_SPREAD = 1.5  # as on the page: above it, the machine was too busy
 
 
 def measurement() -> dict:
@@ -57,8 +57,12 @@ def main() -> None:
         print(f"{name:17}", " ".join(f"{value:.1%}" for value in values))
     spread = names["largest_spread"](shares)
     print(f"peak {peak / 1e9:.0f} GFLOP/s, spread {spread:.3f}, {seconds:.0f} s")
-    if spread > LARGEST_SPREAD:
-        sys.exit("the machine was busy: nothing recorded")
+    limit = LARGEST_SPREAD
+    if RECORD.exists():
+        before = json.loads(RECORD.read_text(encoding="utf-8"))
+        limit = names["largest_spread"](names["shares_reached"](before["peak"], before["fastest"]))
+    if spread >= limit:
+        sys.exit(f"spread {limit:.3f} or more: the machine was too busy, nothing recorded")
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()

@@ -518,10 +518,10 @@ def test_electricity_is_under_a_tenth_of_the_rent_at_every_corner():
     assert electricity_cost(kwh, tariff).dollars < 0.1 * 5.576e6
 
 
-def test_the_recorded_measurement_is_a_quiet_one():
+def test_the_recorded_measurement_would_not_be_refused_by_the_page():
     text = Path(training_cost.__file__).with_name("recorded") / "training_cost.json"
     record = json.loads(text.read_text(encoding="utf-8"))
     assert set(record) >= {"machine", "date", "seconds", "commit", "n_seeds", "n_rounds", "peak"}
     for times in record["fastest"].values():
         assert len(times) == record["n_seeds"] >= 3
-        assert 0 < min(times) and max(times) / min(times) < 1.1
+        assert 0 < min(times) and max(times) / min(times) < 1.5
