@@ -50,7 +50,7 @@ def machine() -> str:
 def main() -> None:
     names = measurement()
     start = time.perf_counter()
-    peak, fastest = names["measure"](N_SEEDS, N_ROUNDS)
+    peak, fastest, in_optimizer = names["measure"](N_SEEDS, N_ROUNDS)
     seconds = time.perf_counter() - start
     shares = names["shares_reached"](peak, fastest)
     for name, values in shares.items():
@@ -77,6 +77,7 @@ def main() -> None:
         "n_rounds": N_ROUNDS,
         "peak": peak,
         "fastest": fastest,
+        "in_optimizer": in_optimizer,
     }
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

@@ -378,6 +378,15 @@ def test_a_run_refuses_bad_fields_by_name(field, value):
     ("call", "named"),
     [
         (lambda: v3_run(utilisation=1.01), "utilisation"),
+        (lambda: with_multi_head_attention({}), "spec"),
+        (lambda: dense_twin("v3", 37e9), "spec"),
+        (lambda: mtp_training_flops_per_token(None, 4096), "spec"),
+        (lambda: work_per_token(7, 4096), "spec"),
+        (lambda: rent([1, 2], 2), "gpu_hours"),
+        (lambda: Assumption("x", 1, 2, 3, "", math.nan), "reason"),
+        (lambda: Assumption("x", 1, 2, 3, "", 7), "reason"),
+        (lambda: Assumption("x", 1, 2, 3, "", " "), "reason"),
+        (lambda: v3_run(spec=huge_model()), "flops_per_token"),
         (lambda: v3_run(utilisation=0), "utilisation"),
         (lambda: v3_run(n_gpus=0), "n_gpus"),
         (lambda: v3_run(n_gpus=1.5), "n_gpus"),
@@ -525,3 +534,80 @@ def test_the_recorded_measurement_would_not_be_refused_by_the_page():
     for times in record["fastest"].values():
         assert len(times) == record["n_seeds"] >= 3
         assert 0 < min(times) and max(times) / min(times) < 1.5
+
+
+# What a hostile reader found.
+
+
+def huge_model():
+    """A model whose FLOPs are beyond every number that the book accepts."""
+    return replace(V3, hidden_size=10**15, vocab_size=10**15)
+
+
+def test_no_negative_zero():
+    for cost in (rent(-0.0, 2), rent(2, -0.0), Cost(-0.0, "rented run")):
+        assert math.copysign(1, cost.dollars) == 1 and "-" not in str(cost)
+    assert math.copysign(1, gpu_hours(-0.0, BF16, 0.4)) == 1
+    assert math.copysign(1, gpu_hours_by_the_clock(-0.0, 10, 1.0, 8)) == 1
+
+
+def test_a_small_cost_is_not_printed_as_zero():
+    assert str(rent(1, 2)) == "$2.00 (rented run)"
+    assert str(rent(5_000, 2)) == "$0.010 million (rented run)"
+    assert str(rent(0, 2)) == "$0.000 million (rented run)"
+
+
+def test_the_multi_head_twin_keeps_what_the_attention_had():
+    qwen = spec_of("qwen3-30b-a3b")
+    assert qwen.attention.qk_norm and with_multi_head_attention(qwen).attention.qk_norm
+
+
+@pytest.mark.parametrize(
+    ("gpu", "bf16", "fp8"),
+    [("h800", 989.5, 1979), ("h100", 989, 1979), ("h20", 148, 296), ("b200", 2250, 4500)],
+)
+def test_dense_peaks_by_value(gpu, bf16, fp8):
+    assert dense_peak(gpu, "bf16") == bf16 * 1e12 and dense_peak(gpu, "fp8") == fp8 * 1e12
+
+
+def test_the_days_of_the_sheet():
+    days = {line.what: line.value for line in sheet(published_config("deepseek-v3"), **SHEET)}
+    assert days["days"] == pytest.approx(54.4, abs=0.1)
+
+
+def test_the_sheet_refuses_to_differ_from_the_budget(monkeypatch):
+    def off_by_one(spec, context_length, causal=True):
+        return training_flops_per_token(spec, context_length, causal) + 1
+
+    monkeypatch.setattr(training_cost, "training_flops_per_token", off_by_one)
+    with pytest.raises(ValueError, match="^config: expected "):
+        sheet(published_config("tiny"), **SHEET)
+
+
+def test_only_fp8_multiplies():
+    """Without FP8 the worths of the tricks are sums of FLOPs, nearly: MTP copies a layer, which has attention."""
+    bare = with_multi_head_attention(replace(V3, n_mtp_modules=0))
+    base = work_per_token(V3, 4096)
+    singles = sum(
+        work_per_token(spec, 4096) - base
+        for spec in (replace(V3, n_mtp_modules=0), with_multi_head_attention(V3))
+    )
+    together = work_per_token(bare, 4096) - base
+    assert together == pytest.approx(singles, rel=0.03) and together != singles
+    main_only = replace(V3, n_mtp_modules=0)
+    dense = dense_twin(main_only, count_parameters(V3).total)
+    worth = work_per_token(bare, 4096) - work_per_token(main_only, 4096)
+    assert work_per_token(with_multi_head_attention(dense), 4096) - work_per_token(
+        dense, 4096
+    ) == pytest.approx(worth, rel=1e-9)
+
+
+def test_six_n_utilisations_for_what_is_counted_by_6nd():
+    """37.3, 20.3 and 34.3 %: a run counted by 6 N D is priced by a pace counted by 6 N D."""
+    for name, hours, percent in (
+        ("deepseek-llm-67b", 300.6e3, 37.3),
+        ("deepseek-v2", 172.8e3, 20.3),
+        ("deepseek-v3", 180e3, 34.3),
+    ):
+        six_n = 6 * count_parameters(spec_of(name)).activated * 1e12
+        assert 100 * utilisation(six_n, hours, BF16) == pytest.approx(percent, abs=0.05)
