@@ -44,11 +44,19 @@ def _share(name: str, value: object) -> float:
 
 def _amount(name: str, value: object) -> float:
     """`value`, if it is a finite number, 0 or more. Raises ValueError naming the field."""
-    if value == 0 and not isinstance(value, bool):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and value == 0:
         return 0.0
-    if isinstance(value, int | float) and value < 0:
+    if is_number and value < 0:
         raise ValueError(f"{name}: expected 0 or more, got {value!r}")
     return finite_number(name, value)
+
+
+def _model(value: object) -> ModelSpec:
+    """`value`, if it is a ModelSpec. Raises ValueError naming `spec`."""
+    if not isinstance(value, ModelSpec):
+        raise ValueError(f"spec: expected a ModelSpec, got {value!r}")
+    return value
 
 # %% ../notebooks/training_cost.ipynb #bb1b89e0
 GPUS = ("h800", "h100", "h20", "b200")
@@ -67,7 +75,7 @@ def dense_peak(gpu: str, precision: str = "bf16") -> float:
 
 def gpu_hours(flops: float, peak_flops: float, utilisation: float) -> float:
     """GPU-hours of so many FLOPs, on GPUs with that peak in FLOP/s, of which they reach that share."""
-    _amount("flops", flops)
+    flops = _amount("flops", flops)
     finite_number("peak_flops", peak_flops)
     _share("utilisation", utilisation)
     return flops / (peak_flops * utilisation) / SECONDS_PER_HOUR
@@ -77,7 +85,7 @@ def gpu_hours_by_the_clock(
     tokens: float, tokens_per_step: int, seconds_per_step: float, n_gpus: int
 ) -> float:
     """GPU-hours of a run from the time of one step; nothing is known of the model."""
-    _amount("tokens", tokens)
+    tokens = _amount("tokens", tokens)
     whole_number("tokens_per_step", tokens_per_step)
     finite_number("seconds_per_step", seconds_per_step)
     whole_number("n_gpus", n_gpus)
@@ -107,10 +115,12 @@ class Cost:
     definition: str
 
     def __post_init__(self):
-        _amount("dollars", self.dollars)
+        object.__setattr__(self, "dollars", _amount("dollars", self.dollars))
         one_of("definition", self.definition, tuple(DEFINITIONS))
 
     def __str__(self) -> str:
+        if 0 < self.dollars < 10_000:
+            return f"${self.dollars:,.2f} ({self.definition})"
         return f"${self.dollars / 1e6:,.3f} million ({self.definition})"
 
 
@@ -144,8 +154,7 @@ class TrainingRun:
     causal: bool = True
 
     def __post_init__(self):
-        if not isinstance(self.spec, ModelSpec):
-            raise ValueError(f"spec: expected a ModelSpec, got {self.spec!r}")
+        _model(self.spec)
         _amount("tokens", self.tokens)
         finite_number("peak_flops", self.peak_flops)
         _share("utilisation", self.utilisation)
@@ -186,7 +195,7 @@ def with_multi_head_attention(
 
     Heads are as wide as the values were (DeepSeek-V3: 128 numbers for a key, 128 for a value).
     """
-    old = spec.attention
+    old = _model(spec).attention
     width = getattr(old, "v_head_dim", None) or old.head_dim
     shared = (
         old.n_heads if n_kv_heads is None else whole_number("n_kv_heads", n_kv_heads)
@@ -195,6 +204,8 @@ def with_multi_head_attention(
         raise ValueError(
             f"n_kv_heads: expected a divisor of the {old.n_heads} heads, got {shared}"
         )
+    if isinstance(old, GroupedQueryAttention):
+        return replace(spec, attention=replace(old, n_kv_heads=shared))
     return replace(spec, attention=GroupedQueryAttention(old.n_heads, shared, width))
 
 
@@ -203,6 +214,7 @@ def dense_twin(spec: ModelSpec, activated: float) -> ModelSpec:
 
     All parameters but the embedding are met. Raises ValueError if `activated` is too small for the attention alone.
     """
+    _model(spec)
     finite_number("activated", activated)
     bare = replace(
         spec,
@@ -225,7 +237,7 @@ def mtp_training_flops_per_token(spec: ModelSpec, context_length: int) -> int:
 
     Each is one layer of the model's last kind, a projection from two hidden states to one, and the output head.
     """
-    has_experts = spec.n_moe_layers > 0
+    has_experts = _model(spec).n_moe_layers > 0
     one_layer = replace(
         spec, n_dense_layers=int(not has_experts), n_moe_layers=int(has_experts)
     )  # forward FLOPs of a one-layer model: that layer and the head
@@ -237,7 +249,7 @@ def mtp_training_flops_per_token(spec: ModelSpec, context_length: int) -> int:
 def work_per_token(spec: ModelSpec, context_length: int) -> int:
     """All FLOPs that training on one token needs: the main model and its multi-token prediction modules."""
     return training_flops_per_token(
-        spec, context_length
+        _model(spec), context_length
     ) + mtp_training_flops_per_token(spec, context_length)
 
 # %% ../notebooks/training_cost.ipynb #c15ca8ca
@@ -260,8 +272,10 @@ class Assumption:
                 f"central: expected {self.name} with low <= central <= high, "
                 f"got {self.low}, {self.central}, {self.high}"
             )
-        if not self.reason:
-            raise ValueError(f"reason: expected a sentence on {self.name}, got nothing")
+        if not isinstance(self.reason, str) or not self.reason.strip():
+            raise ValueError(
+                f"reason: expected a sentence on {self.name}, got {self.reason!r}"
+            )
 
     @property
     def range(self) -> tuple[float, float, float]:
@@ -333,8 +347,8 @@ def sheet(
     key, value = c.qk_nope_head_dim + c.qk_rope_head_dim, c.v_head_dim
     latent = c.kv_lora_rank + c.qk_rope_head_dim
     query = d * n_h * key if c.q_lora_rank is None else c.q_lora_rank * (d + n_h * key)
-    folded_out = c.kv_lora_rank * n_h * (c.qk_nope_head_dim + value)
-    attention = query + d * latent + folded_out + n_h * value * d
+    up = c.kv_lora_rank * n_h * (c.qk_nope_head_dim + value)
+    attention = query + d * latent + up + n_h * value * d
     expert = 3 * d * c.moe_intermediate_size
     n_met = c.num_experts_per_tok + c.n_shared_experts
     moe_layer = n_met * expert + c.n_routed_experts * d
@@ -365,22 +379,27 @@ def sheet(
             attention / 1e6,
             "million",
         ),
-        Line("one expert", "3 d w", expert / 1e6, "million"),
+        Line("one expert", "3 x hidden x its width", expert / 1e6, "million"),
         Line(
             "layer of experts, met",
-            "(K + shared) expert + router",
+            "(chosen + shared) experts + router",
             moe_layer / 1e6,
             "million",
         ),
         Line(
             "matrices that a token meets",
-            "layers + head V d",
+            "layers + words x hidden",
             met / 1e9,
             "billion",
             "v3.active_pub",
         ),
         Line("6 N", "6 x matrices met", 6 * met / 1e9, "GFLOP"),
-        Line("look back", "3 l n_h (key + value) (T + 1)", look_back / 1e9, "GFLOP"),
+        Line(
+            "look back",
+            "3 layers heads (key + value) (T + 1)",
+            look_back / 1e9,
+            "GFLOP",
+        ),
         Line(
             "FLOPs per token",
             "6 N + look back",

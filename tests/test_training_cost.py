@@ -1,11 +1,14 @@
 """The cost of a run against its published figures, each with a tolerance and the reason for it, and its properties."""
 
+import json
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from deepseek_explained import training_cost
 from deepseek_explained.budget import (
     GroupedQueryAttention,
     LatentAttention,
@@ -13,7 +16,7 @@ from deepseek_explained.budget import (
     count_parameters,
     training_flops_per_token,
 )
-from deepseek_explained.config import published_config
+from deepseek_explained.config import TINY_SENTENCE, TINY_TOKEN, published_config
 from deepseek_explained.facts import compare, fact
 from deepseek_explained.training_cost import (
     DEFINITIONS,
@@ -375,6 +378,15 @@ def test_a_run_refuses_bad_fields_by_name(field, value):
     ("call", "named"),
     [
         (lambda: v3_run(utilisation=1.01), "utilisation"),
+        (lambda: with_multi_head_attention({}), "spec"),
+        (lambda: dense_twin("v3", 37e9), "spec"),
+        (lambda: mtp_training_flops_per_token(None, 4096), "spec"),
+        (lambda: work_per_token(7, 4096), "spec"),
+        (lambda: rent([1, 2], 2), "gpu_hours"),
+        (lambda: Assumption("x", 1, 2, 3, "", math.nan), "reason"),
+        (lambda: Assumption("x", 1, 2, 3, "", 7), "reason"),
+        (lambda: Assumption("x", 1, 2, 3, "", " "), "reason"),
+        (lambda: v3_run(spec=huge_model()), "flops_per_token"),
         (lambda: v3_run(utilisation=0), "utilisation"),
         (lambda: v3_run(n_gpus=0), "n_gpus"),
         (lambda: v3_run(n_gpus=1.5), "n_gpus"),
@@ -430,3 +442,172 @@ def test_bad_input_is_refused_by_name(call, named):
 def test_latent_attention_is_what_the_twin_replaces():
     assert isinstance(V3.attention, LatentAttention)
     assert isinstance(with_multi_head_attention(V3).attention, GroupedQueryAttention)
+
+
+# What the chapter says about its numbers. Each sentence was once wrong in the text.
+
+
+def test_only_the_watch_lies_inside_the_rounding_of_the_published_hours():
+    """Both routes use 14.8 trillion tokens, so 180 alone is rounded: 0.28 % either way."""
+    hours = fact("train.hours_per_trillion")
+    by_clock = gpu_hours_by_the_clock(1e12, TOKENS_PER_STEP, STEP, CLUSTER)
+    by_flops = v3_run(tokens=1e12).gpu_hours
+    assert hours.rounding / hours.value == pytest.approx(0.00278, abs=1e-5)
+    assert compare(hours.id, by_clock).status == "within rounding"
+    assert compare(hours.id, by_flops).status == "off"
+    with_published_count = by_flops * 250e9 / CAUSAL
+    assert compare(hours.id, with_published_count).status == "within rounding"
+
+
+def test_context_extension_comes_out_only_with_the_whole_square():
+    phases = [
+        (fact("train.context_batch1").value, 32 * 1024),
+        (fact("train.context_batch2").value, 128 * 1024),
+    ]
+    hours = {}
+    for causal, flops in ((True, CAUSAL), (False, SQUARE)):
+        pace = flops * TOKENS_PER_STEP / STEP / CLUSTER
+        work = sum(
+            1000 * batch * length * training_flops_per_token(V3, length, causal)
+            for batch, length in phases
+        )
+        hours[causal] = work / pace / 3600
+    published = fact("train.hours_context").value
+    assert hours[False] == pytest.approx(published, rel=0.02)
+    assert hours[True] < 0.67 * published
+    assert published / fact("train.hours_total").value == pytest.approx(1 / 25, abs=0.004)
+
+
+def test_a_guess_of_the_utilisation_before_the_run():
+    """V2's 25 % to 43 %, the best of Llama 3.1: 5.1 to 8.5 million dollars, the published ones inside."""
+    v2 = utilisation(training_flops_per_token(spec_of("deepseek-v2"), 4096) * 1e12, 172.8e3, BF16)
+    best = fact("llama31.mfu").interval[1] / 100
+    low, high = (2 * (v3_run(utilisation=share).gpu_hours + 124e3) for share in (best, v2))
+    assert (round(low / 1e6, 1), round(high / 1e6, 1)) == (5.1, 8.5)
+    assert low < fact("train.usd_total").value < high
+
+
+def test_one_factor_of_carbon_only_with_the_rounding_of_the_hours():
+    """Tonnes rounded to tens alone leave a gap between the models; with the rounding of the hours there is none."""
+
+    def implied(size, hours_too):
+        hours, tonnes = fact(f"llama31.hours_{size}"), fact(f"llama31.co2_{size}")
+        slack = hours.rounding if hours_too else 0
+        ends = [(-5, slack), (5, -slack)]
+        return [(tonnes.value + t) / (hours.value + h) / 0.7 * 1000 for t, h in ends]
+
+    for hours_too in (False, True):
+        lows, highs = zip(
+            *(implied(size, hours_too) for size in ("405b", "70b", "8b")), strict=True
+        )
+        assert (max(lows) < min(highs)) is hours_too
+
+
+def test_the_followed_token_has_fewer_keys_than_the_mean():
+    """ "million" is the fourth of ten tokens: 4 keys, not 5.5."""
+    tiny, matrices = spec_of("tiny"), 3 * 296 + 3 * 8 * 16 + 2 * (3 * 96 + 8 * 8) + 128
+    assert TINY_SENTENCE.index(TINY_TOKEN) == 3
+    each = [3 * (2 * matrices + 120 * keys) for keys in range(1, 11)]
+    assert each[3] == 14_064
+    assert sum(each) == 10 * training_flops_per_token(tiny, 10) == 146_040
+
+
+def test_equal_cost_by_6nd_puts_v3_on_its_own_price():
+    pace = 6 * 37e9 * 1e12 / (180e3 * 3600)
+    assert 2 * 6 * 37e9 * TOKENS / pace / 3600 == pytest.approx(fact("train.usd_pre").value)
+    v2 = 2 * 6 * fact("v2.active_pub").value * fact("v2.tokens").value / pace / 3600
+    assert v2 < 0.6 * 2 * 172.8e3 * 8.1
+
+
+def test_electricity_is_under_a_tenth_of_the_rent_at_every_corner():
+    watts = fact("gpu.h100.node_power_rated").value / 8
+    drawn = fact("gpu.h100.node_power").value / fact("gpu.h100.node_power_rated").value
+    pue, tariff = (fact(name).interval[1] for name in ("epoch.pue", "epoch.electricity"))
+    kwh = electricity_kwh(2.788e6, watts, drawn, pue)
+    assert electricity_cost(kwh, tariff).dollars < 0.1 * 5.576e6
+
+
+def test_the_recorded_measurement_would_not_be_refused_by_the_page():
+    text = Path(training_cost.__file__).with_name("recorded") / "training_cost.json"
+    record = json.loads(text.read_text(encoding="utf-8"))
+    assert set(record) >= {"machine", "date", "seconds", "commit", "n_seeds", "n_rounds", "peak"}
+    for times in record["fastest"].values():
+        assert len(times) == record["n_seeds"] >= 3
+        assert 0 < min(times) and max(times) / min(times) < 1.5
+
+
+# What a hostile reader found.
+
+
+def huge_model():
+    """A model whose FLOPs are beyond every number that the book accepts."""
+    return replace(V3, hidden_size=10**15, vocab_size=10**15)
+
+
+def test_no_negative_zero():
+    for cost in (rent(-0.0, 2), rent(2, -0.0), Cost(-0.0, "rented run")):
+        assert math.copysign(1, cost.dollars) == 1 and "-" not in str(cost)
+    assert math.copysign(1, gpu_hours(-0.0, BF16, 0.4)) == 1
+    assert math.copysign(1, gpu_hours_by_the_clock(-0.0, 10, 1.0, 8)) == 1
+
+
+def test_a_small_cost_is_not_printed_as_zero():
+    assert str(rent(1, 2)) == "$2.00 (rented run)"
+    assert str(rent(5_000, 2)) == "$0.010 million (rented run)"
+    assert str(rent(0, 2)) == "$0.000 million (rented run)"
+
+
+def test_the_multi_head_twin_keeps_what_the_attention_had():
+    qwen = spec_of("qwen3-30b-a3b")
+    assert qwen.attention.qk_norm and with_multi_head_attention(qwen).attention.qk_norm
+
+
+@pytest.mark.parametrize(
+    ("gpu", "bf16", "fp8"),
+    [("h800", 989.5, 1979), ("h100", 989, 1979), ("h20", 148, 296), ("b200", 2250, 4500)],
+)
+def test_dense_peaks_by_value(gpu, bf16, fp8):
+    assert dense_peak(gpu, "bf16") == bf16 * 1e12 and dense_peak(gpu, "fp8") == fp8 * 1e12
+
+
+def test_the_days_of_the_sheet():
+    days = {line.what: line.value for line in sheet(published_config("deepseek-v3"), **SHEET)}
+    assert days["days"] == pytest.approx(54.4, abs=0.1)
+
+
+def test_the_sheet_refuses_to_differ_from_the_budget(monkeypatch):
+    def off_by_one(spec, context_length, causal=True):
+        return training_flops_per_token(spec, context_length, causal) + 1
+
+    monkeypatch.setattr(training_cost, "training_flops_per_token", off_by_one)
+    with pytest.raises(ValueError, match="^config: expected "):
+        sheet(published_config("tiny"), **SHEET)
+
+
+def test_only_fp8_multiplies():
+    """Without FP8 the worths of the tricks are sums of FLOPs, nearly: MTP copies a layer, which has attention."""
+    bare = with_multi_head_attention(replace(V3, n_mtp_modules=0))
+    base = work_per_token(V3, 4096)
+    singles = sum(
+        work_per_token(spec, 4096) - base
+        for spec in (replace(V3, n_mtp_modules=0), with_multi_head_attention(V3))
+    )
+    together = work_per_token(bare, 4096) - base
+    assert together == pytest.approx(singles, rel=0.03) and together != singles
+    main_only = replace(V3, n_mtp_modules=0)
+    dense = dense_twin(main_only, count_parameters(V3).total)
+    worth = work_per_token(bare, 4096) - work_per_token(main_only, 4096)
+    assert work_per_token(with_multi_head_attention(dense), 4096) - work_per_token(
+        dense, 4096
+    ) == pytest.approx(worth, rel=1e-9)
+
+
+def test_six_n_utilisations_for_what_is_counted_by_6nd():
+    """37.3, 20.3 and 34.3 %: a run counted by 6 N D is priced by a pace counted by 6 N D."""
+    for name, hours, percent in (
+        ("deepseek-llm-67b", 300.6e3, 37.3),
+        ("deepseek-v2", 172.8e3, 20.3),
+        ("deepseek-v3", 180e3, 34.3),
+    ):
+        six_n = 6 * count_parameters(spec_of(name)).activated * 1e12
+        assert 100 * utilisation(six_n, hours, BF16) == pytest.approx(percent, abs=0.05)
