@@ -25,7 +25,13 @@ from deepseek_explained.budget import (
     ModelSpec,
     training_flops_per_token,
 )
-from .config import one_of, published_config, whole_number
+from deepseek_explained.config import (
+    LARGEST_NUMBER,
+    one_of,
+    published_config,
+    shown,
+    whole_number,
+)
 from .facts import fact
 
 HOURS_PER_YEAR = 24 * 365
@@ -35,9 +41,11 @@ NORMAL = NormalDist()
 def amount(name: str, value: object, maximum: float = math.inf) -> float:
     """`value`, if it is a finite number from 0 to `maximum`. Raises ValueError naming it."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= maximum or value == math.inf:
+    if not is_number or not 0 <= value <= min(maximum, LARGEST_NUMBER):
         limit = f" to {maximum:g}" if maximum < math.inf else " or more"
-        raise ValueError(f"{name}: expected a finite number, 0{limit}, got {value!r}")
+        raise ValueError(
+            f"{name}: expected a finite number, 0{limit}, got {shown(value)}"
+        )
     return float(value)
 
 
@@ -265,8 +273,8 @@ def operation_range(years_covered: float) -> Triangular:
         published,
         1.2 * published,
         "dollars per GPU and year; low: electricity of the chip alone, at the cheap end of prices that are "
-        f"reported and not seen by us, central: the table's figure read as {years_covered:g} years of 60,000 "
-        "GPUs, high: a fifth more, as for the number of GPUs",
+        f"reported and not seen by us, central: the table's figure over 60,000 GPUs, if it covers "
+        f"{years_covered:g} in years, high: a fifth more, as for the number of GPUs",
         "sa.operation, glenn.gpus, epoch.electricity, epoch.pue, assumption",
     )
 
@@ -316,11 +324,11 @@ INPUTS: dict[str, Distribution] = {
         "at its peak; low: a long lease, a quarter under the report, high: half of the peak, since an "
         "H800 is the lesser chip and much was hired away from the peak",
     ),
-    "experiments_share": LogNormal(
-        fact("epoch.development").interval[0] - 1,
-        fact("epoch.development").interval[1] - 1,
-        "times the final runs; Epoch's 90 % interval for whole developments, less the run itself; that "
-        "R1, V3.1 and V3.2 needed the same share as V3 is an assumption",
+    "development_factor": LogNormal(
+        *fact("epoch.development").interval,
+        "times the final runs, these included; Epoch's 90 % interval for whole developments; a draw below 1 "
+        "(about one in fifty) means no experiments; that R1, V3.1 and V3.2 needed the same factor as V3 is an "
+        "assumption",
         "epoch.development, assumption",
     ),
     "data": LogNormal(
@@ -340,7 +348,7 @@ INPUTS: dict[str, Distribution] = {
     "pay": LogNormal(
         100e3,
         fact("epoch.pay_range").interval[1],
-        "dollars per person and year with all that is paid on top; high: top of Epoch's range for US "
+        "dollars per person and year, taxes and offices in; high: top of Epoch's range of pay at US "
         "laboratories, low: about half of its bottom, for engineers paid in China; no source for either there",
         "epoch.pay_range, assumption",
     ),
@@ -348,7 +356,8 @@ INPUTS: dict[str, Distribution] = {
         1.0,
         1.4,
         2.0,
-        "years; 1.4 from the report on V2 (May 2024) to V3.2-Exp (September 2025), some work before",
+        "years; central: from the report on V2 (May 2024) to V3.2-Exp (September 2025), high: some work before, "
+        "and until V3.2 (December 2025)",
     ),
     "server_price": Triangular(
         _CHIP_PRICE,
@@ -434,13 +443,13 @@ def rungs(x: Mapping[str, float]) -> dict[str, float]:
     life, operation = x["life_years"], x["operation"]
     owned_hour = owned_dollars_per_hour(gpu_price, life, operation, x["occupancy"])
     all_hours = x["run_hours"] + x["r1_hours"] + further_hours
-    with_tries = 1 + x["experiments_share"]
+    with_tries = max(x["development_factor"], 1)
     fleet_gpus = x["hopper_gpus"] + x["a100_gpus"]
     return {
         "final run": run,
         "R1": r1,
         "V3.1 and V3.2": further,
-        "experiments": x["experiments_share"] * (run + r1 + further),
+        "experiments": (with_tries - 1) * (run + r1 + further),
         "data": x["data"],
         "people": x["staff"] * x["pay"] * x["project_years"],
         "final run, amortised": x["run_hours"] * owned_hour,
@@ -510,13 +519,22 @@ class Draws:
     ) -> list[float]:
         """Percentiles of one output, of its first `n_draws` draws if given."""
         values = self.outputs[one_of("name", name, tuple(self.outputs))]
+        if n_draws is not None and whole_number("n_draws", n_draws) > len(values):
+            raise ValueError(f"n_draws: expected up to {len(values)}, got {n_draws}")
         return percentiles(values[:n_draws], percents)
+
+
+def _check_finite(name: str, values: Sequence[float]) -> None:
+    """Only finite numbers can be ranked. Raises ValueError naming the values."""
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
 
 
 def percentiles(values: Sequence[float], percents: Sequence[float]) -> list[float]:
     """Percentiles of some values, straight lines between neighbours. Raises ValueError naming what is wrong."""
     if not values:
         raise ValueError("values: expected at least one, got none")
+    _check_finite("values", values)
     ordered, last = sorted(values), len(values) - 1
     found = []
     for percent in percents:
@@ -576,7 +594,8 @@ def simulate(
         for group in groups
     ]
     uniform = random.Random(seed).random
-    drawn, computed = [], []
+    drawn = {name: [] for name in INPUTS}
+    outputs = {}
     for _ in range(n_draws):
         factors = [NORMAL.inv_cdf(TAIL + (1 - 2 * TAIL) * uniform()) for _ in groups]
         x = {}
@@ -587,13 +606,12 @@ def simulate(
                 z = common * factors[index] + own * NORMAL.inv_cdf(share)
                 share = min(max(NORMAL.cdf(z), TAIL), 1 - TAIL)
             x[name] = quantile(share)
-        drawn.append(x)
-        computed.append(model(x))
-    return Draws(
-        seed,
-        inputs={name: [x[name] for x in drawn] for name in INPUTS},
-        outputs={name: [y[name] for y in computed] for name in computed[0]},
-    )
+            drawn[name].append(x[name])
+        for name, result in model(x).items():
+            outputs.setdefault(name, []).append(result)
+    for name, values in outputs.items():
+        _check_finite(name, values)
+    return Draws(seed, drawn, outputs)
 
 # %% ../notebooks/total_cost.ipynb #e1dc46cd
 @dataclass(frozen=True)
@@ -649,6 +667,8 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float:
         raise ValueError(
             f"xs, ys: expected two lists of the same length, 2 or more, got {len(xs)} and {len(ys)}"
         )
+    _check_finite("xs", xs)
+    _check_finite("ys", ys)
     mean = (len(xs) - 1) / 2
     dx = [rank - mean for rank in _ranks(xs)]
     dy = [rank - mean for rank in _ranks(ys)]

@@ -146,11 +146,19 @@ def test_sparse_attention_by_hand():
 
 
 def test_epochs_factor_on_v3():
-    """6.7 to 22 million, to the digits of the ledger's note; our input is the factor less the run itself."""
+    """6.7 to 22 million, to the digits of the ledger's note; our input is the factor itself, the run included."""
     low, high = (factor * value("train.usd_total") for factor in fact("epoch.development").interval)
     assert f"{low / 1e6:.1f}" == "6.7" and f"{high / 1e6:.0f}" == "22"
-    shape = INPUTS["experiments_share"]
-    assert (shape.low, shape.high) == pytest.approx((0.2, 3.0))
+    shape = INPUTS["development_factor"]
+    assert (shape.low, shape.high) == (1.2, 4.0)
+    assert shape.quantile(0.5) == pytest.approx(math.sqrt(1.2 * 4))
+    run = simulate(n_draws=20_000)  # the published interval, run included, must come back
+    factors = [
+        whole / runs
+        for whole, runs in zip(run.outputs["programme"], run.outputs["runs"], strict=True)
+    ]
+    assert percentiles(factors, (5, 95)) == pytest.approx([1.2, 4.0], rel=0.02)
+    assert min(factors) == 1  # below 1 there are no experiments, not fewer than none
     assert fact("lambert.experiments").interval == (2, 4)
 
 
@@ -240,7 +248,7 @@ def test_either_reading_of_the_944_million_gives_the_944_million_back(years_cove
     assert shape.high == pytest.approx(1.2 * shape.central)  # as for the number of GPUs
     assert INPUTS["hopper_gpus"].high == pytest.approx(1.2 * INPUTS["hopper_gpus"].central)
     assert shape.low == electricity_per_year("H800", 1.1, 0.06)
-    assert f"{years_covered} years" in shape.reason
+    assert f"covers {years_covered} in years" in shape.reason
 
 
 def test_the_reading_of_the_944_million_decides_what_is_owned_and_nothing_else():
@@ -272,7 +280,7 @@ def test_the_published_hours_of_what_came_before():
 
 def test_amortised_development_is_the_run_with_its_tries():
     part = rungs(MEDIANS)
-    tries = 1 + MEDIANS["experiments_share"]
+    tries = MEDIANS["development_factor"]
     assert part["V3 with experiments, amortised"] == pytest.approx(
         tries * part["final run, amortised"]
     )
@@ -479,7 +487,7 @@ def test_definitions_are_sums_of_rungs():
     assert set(total) == set(DEFINITIONS)
     runs = part["final run"] + part["R1"] + part["V3.1 and V3.2"]
     assert total["runs"] == pytest.approx(runs)
-    assert part["experiments"] == pytest.approx(MEDIANS["experiments_share"] * runs)
+    assert part["experiments"] == pytest.approx((MEDIANS["development_factor"] - 1) * runs)
     assert total["development"] == pytest.approx(
         runs + part["experiments"] + part["people"] + part["data"]
     )
@@ -624,6 +632,42 @@ def test_rank_correlation_by_hand_and_against_ranks():
     assert rank_correlation(x, y) == pytest.approx(expected)
 
 
+def test_every_rung_by_hand():
+    """At numbers that can be multiplied in the head; each product stands for one line of `rungs`."""
+    x = {
+        "run_hours": 100, "pre_hours": 50, "r1_hours": 10, "v31_hours": 4, "v32_hours": 6,
+        "long_context_overhead": 2, "v32_post_share": 0.2, "rent": 3, "development_factor": 1.5, "data": 7,
+        "staff": 2, "pay": 11, "project_years": 5, "server_price": 8760, "network_share": 0.5,
+        "life_years": 3, "operation": 4380, "occupancy": 0.5, "cluster_gpus": 10, "hopper_gpus": 20,
+        "a100_gpus": 5, "a100_price": 1000, "fleet_years": 4,
+    }  # fmt: skip
+    assert set(x) == set(INPUTS)
+    hours = 100 + 10 + 30  # further: (4 + 6) x 2 + 0.2 x 50
+    expected = {
+        "final run": 300,
+        "R1": 30,
+        "V3.1 and V3.2": 90,
+        "experiments": 210,
+        "data": 7,
+        "people": 110,
+        "final run, amortised": 100 * 2,  # (8760 x 1.5 / 3 + 4380) / 8760 / 0.5 = 2 dollars an hour
+        "V3 with experiments, amortised": 100 * 1.5 * 2,
+        "programme, amortised": hours * 1.5 * 2,
+        "cluster": 10 * (13_140 + 3 * 4380),
+        "fleet servers": 20 * 8760 + 5 * 1000,
+        "fleet operation": 25 * 4380 * 4,
+    }
+    assert rungs(x) == pytest.approx(expected)
+
+
+def test_percentiles_of_the_first_draws():
+    run = simulate(n_draws=50)
+    assert run.percentiles("run", (0, 50, 100), 10) == percentiles(
+        run.outputs["run"][:10], (0, 50, 100)
+    )
+    assert run.percentiles("run", (100,), 10) != run.percentiles("run", (100,))
+
+
 def test_percentiles_against_numpy():
     rng = np.random.default_rng(1)
     for n in (1, 2, 7, 100):
@@ -722,6 +766,16 @@ NAN, INF = math.nan, math.inf
         (lambda: tornado("runway"), "output"),
         (lambda: simulate(n_draws=1).percentiles("runway"), "name"),
         (lambda: percentiles([], (5,)), "values"),
+        (lambda: percentiles([1, NAN], (5,)), "values"),
+        (lambda: percentiles([1, INF], (5,)), "values"),
+        (lambda: rank_correlation([NAN, 1, 2], [1, 2, 3]), "xs"),
+        (lambda: rank_correlation([1, 2, 3], [NAN, 1, 2]), "ys"),
+        (lambda: simulate(n_draws=2, model=lambda x: {"mine": NAN}), "mine"),
+        (lambda: simulate(n_draws=10).percentiles("run", (5,), -1), "n_draws"),
+        (lambda: simulate(n_draws=10).percentiles("run", (5,), True), "n_draws"),
+        (lambda: simulate(n_draws=10).percentiles("run", (5,), 11), "n_draws"),
+        (lambda: amount("price", 10**400), "price"),
+        (lambda: amount("price", 1e300), "price"),
         (lambda: percentiles([1], (101,)), "percent"),
         (lambda: percentiles([1], (NAN,)), "percent"),
         (lambda: rank_correlation([1, 2], [1]), "xs, ys"),
