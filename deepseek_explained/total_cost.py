@@ -273,8 +273,8 @@ def operation_range(years_covered: float) -> Triangular:
         published,
         1.2 * published,
         "dollars per GPU and year; low: electricity of the chip alone, at the cheap end of prices that are "
-        f"reported and not seen by us, central: the table's figure over 60,000 GPUs, if it covers "
-        f"{years_covered:g} in years, high: a fifth more, as for the number of GPUs",
+        f"reported and not seen by us, central: the table's figure for 60,000 GPUs if its "
+        f"period in years is {years_covered:g}, high: a fifth more, as for the number of GPUs",
         "sa.operation, glenn.gpus, epoch.electricity, epoch.pue, assumption",
     )
 

@@ -248,7 +248,7 @@ def test_either_reading_of_the_944_million_gives_the_944_million_back(years_cove
     assert shape.high == pytest.approx(1.2 * shape.central)  # as for the number of GPUs
     assert INPUTS["hopper_gpus"].high == pytest.approx(1.2 * INPUTS["hopper_gpus"].central)
     assert shape.low == electricity_per_year("H800", 1.1, 0.06)
-    assert f"covers {years_covered} in years" in shape.reason
+    assert f"period in years is {years_covered}," in shape.reason
 
 
 def test_the_reading_of_the_944_million_decides_what_is_owned_and_nothing_else():
