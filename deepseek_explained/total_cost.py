@@ -4,8 +4,8 @@
 __all__ = ['HOURS_PER_YEAR', 'NORMAL', 'Z_95', 'Distribution', 'GPU_WATTS', 'FLEET_GPUS', 'V3', 'INPUTS', 'DEFINITIONS', 'GROUPS',
            'LARGEST_VALUE', 'TAIL', 'amount', 'Constant', 'Uniform', 'Triangular', 'LogNormal', 'rented_cost',
            'owned_dollars_per_hour', 'break_even_utilisation', 'fleet_capex', 'electricity_per_year',
-           'hours_at_context', 'sparse_training_flops_per_token', 'sparse_hours', 'rungs', 'costs', 'Group', 'Draws',
-           'percentiles', 'simulate', 'Swing', 'tornado', 'rank_correlation']
+           'hours_at_context', 'sparse_training_flops_per_token', 'sparse_hours', 'operation_range', 'rungs', 'costs',
+           'Group', 'Draws', 'percentiles', 'simulate', 'Swing', 'tornado', 'rank_correlation']
 
 # %% ../notebooks/total_cost.ipynb #d5c67b35
 """What a model costs beyond the rent of its final run: definitions of cost, uncertain inputs, a seeded Monte Carlo run.
@@ -25,7 +25,13 @@ from deepseek_explained.budget import (
     ModelSpec,
     training_flops_per_token,
 )
-from .config import one_of, published_config, whole_number
+from deepseek_explained.config import (
+    LARGEST_NUMBER,
+    one_of,
+    published_config,
+    shown,
+    whole_number,
+)
 from .facts import fact
 
 HOURS_PER_YEAR = 24 * 365
@@ -35,9 +41,11 @@ NORMAL = NormalDist()
 def amount(name: str, value: object, maximum: float = math.inf) -> float:
     """`value`, if it is a finite number from 0 to `maximum`. Raises ValueError naming it."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= maximum or value == math.inf:
+    if not is_number or not 0 <= value <= min(maximum, LARGEST_NUMBER):
         limit = f" to {maximum:g}" if maximum < math.inf else " or more"
-        raise ValueError(f"{name}: expected a finite number, 0{limit}, got {value!r}")
+        raise ValueError(
+            f"{name}: expected a finite number, 0{limit}, got {shown(value)}"
+        )
     return float(value)
 
 
@@ -116,7 +124,7 @@ class Triangular:
             return self.low + math.sqrt(share * width * left)
         return self.high - math.sqrt((1 - share) * width * (width - left))
 
-
+# %% ../notebooks/total_cost.ipynb #11c3df42
 @dataclass(frozen=True)
 class LogNormal:
     """Known up to a factor: nine draws in ten lie from `low` to `high`, the median is their geometric mean."""
@@ -144,42 +152,42 @@ Z_95 = NORMAL.inv_cdf(0.95)
 Distribution = Constant | Uniform | Triangular | LogNormal
 
 # %% ../notebooks/total_cost.ipynb #ef66669b
-# H800: the sheets at hand give no power; taken as the H100's, of which it is a variant. A100: not in the ledger.
-GPU_WATTS = {name: fact(f"gpu.{name.lower()}.power").value for name in ("H100", "H20")}
-GPU_WATTS["H800"] = GPU_WATTS["H100"]
-FLEET_GPUS = ("A100", "H100", "H800", "H20")
-
-
 def rented_cost(gpu_hours: float, rent: float) -> float:
     """US dollars for GPU-hours at `rent` dollars each. Raises ValueError naming what is negative or no number."""
     return amount("gpu_hours", gpu_hours) * amount("rent", rent)
 
 
 def owned_dollars_per_hour(
-    gpu_price: float, life_years: float, operation: float, utilisation: float = 1.0
+    gpu_price: float, life_years: float, operation: float, occupancy: float = 1.0
 ) -> float:
     """US dollars per GPU-hour of work on a bought machine.
 
     gpu_price: dollars for a GPU with its share of server and network; worth nothing after `life_years`.
-    operation: dollars per GPU and year. utilisation: share of the hours in which it is at work, above 0 to 1.
+    operation: dollars per GPU and year. occupancy: share of the hours in which it is at work, above 0 to 1.
     """
     if amount("life_years", life_years) == 0:
         raise ValueError("life_years: expected a number above 0, got 0")
-    if amount("utilisation", utilisation, maximum=1) == 0:
-        raise ValueError("utilisation: expected a number above 0 to 1, got 0")
+    if amount("occupancy", occupancy, maximum=1) == 0:
+        raise ValueError("occupancy: expected a number above 0 to 1, got 0")
     yearly = amount("gpu_price", gpu_price) / life_years + amount(
         "operation", operation
     )
-    return yearly / (HOURS_PER_YEAR * utilisation)
+    return yearly / (HOURS_PER_YEAR * occupancy)
 
 
 def break_even_utilisation(
     gpu_price: float, life_years: float, operation: float, rent: float
 ) -> float:
-    """Utilisation above which owning is cheaper than renting; above 1: renting always is."""
+    """Occupancy above which owning is cheaper than renting; above 1: renting always is."""
     if amount("rent", rent) == 0:
         raise ValueError("rent: expected a number above 0, got 0")
     return owned_dollars_per_hour(gpu_price, life_years, operation) / rent
+
+# %% ../notebooks/total_cost.ipynb #48105b3b
+# H800: the sheets at hand give no power; taken as the H100's, of which it is a variant. A100: not in the ledger.
+GPU_WATTS = {name: fact(f"gpu.{name.lower()}.power").value for name in ("H100", "H20")}
+GPU_WATTS["H800"] = GPU_WATTS["H100"]
+FLEET_GPUS = ("A100", "H100", "H800", "H20")
 
 
 def fleet_capex(gpus: Mapping[str, float], prices: Mapping[str, float]) -> float:
@@ -194,7 +202,7 @@ def fleet_capex(gpus: Mapping[str, float], prices: Mapping[str, float]) -> float
 
 
 def electricity_per_year(gpu: str, pue: float, dollars_per_kwh: float) -> float:
-    """US dollars per GPU and year for its rated power, around the clock.
+    """US dollars per GPU and year for the chip's rated power, around the clock; the rest of the server is left out.
 
     pue: power of the site over that of its machines, 1 or more. Raises ValueError for an unknown GPU.
     """
@@ -250,11 +258,26 @@ _ENDPOINT = [
 _ELECTRICITY = electricity_per_year(
     "H800", fact("epoch.pue").interval[0], fact("epoch.electricity").interval[0]
 )
-_OPERATION = (
-    fact("sa.operation").value
-    / fact("glenn.tco_years").value
-    / fact("glenn.gpus").value
-)
+
+
+def operation_range(years_covered: float) -> Triangular:
+    """Dollars per GPU and year to operate the fleet, if the published 944 million cover so many years.
+
+    Raises ValueError if years_covered is 0, or so many that not even the electricity is paid.
+    """
+    if amount("years_covered", years_covered) == 0:
+        raise ValueError("years_covered: expected a number above 0, got 0")
+    published = fact("sa.operation").value / years_covered / fact("glenn.gpus").value
+    return Triangular(
+        _ELECTRICITY,
+        published,
+        1.2 * published,
+        "dollars per GPU and year; low: electricity of the chip alone, at the cheap end of prices that are "
+        f"reported and not seen by us, central: the table's figure for 60,000 GPUs if its "
+        f"period in years is {years_covered:g}, high: a fifth more, as for the number of GPUs",
+        "sa.operation, glenn.gpus, epoch.electricity, epoch.pue, assumption",
+    )
+
 
 INPUTS: dict[str, Distribution] = {
     "run_hours": Constant(
@@ -298,13 +321,15 @@ INPUTS: dict[str, Distribution] = {
         1.5,
         4.0,
         "dollars per GPU-hour; the report assumes 2, an H100 cost 2 to 3 in late 2025 and 8 to 10 "
-        "at its peak; low: a long lease, a quarter under the report; high: half of the peak",
+        "at its peak; low: a long lease, a quarter under the report, high: half of the peak, since an "
+        "H800 is the lesser chip and much was hired away from the peak",
     ),
-    "experiments_share": LogNormal(
-        fact("epoch.development").interval[0] - 1,
-        fact("epoch.development").interval[1] - 1,
-        "times the final runs; Epoch's 90 % interval for whole developments, less the run itself",
-        "epoch.development",
+    "development_factor": LogNormal(
+        *fact("epoch.development").interval,
+        "times the final runs, these included; Epoch's 90 % interval for whole developments; a draw below 1 "
+        "(about one in fifty) means no experiments; that R1, V3.1 and V3.2 needed the same factor as V3 is an "
+        "assumption",
+        "epoch.development, assumption",
     ),
     "data": LogNormal(
         0.5e6,
@@ -316,28 +341,31 @@ INPUTS: dict[str, Distribution] = {
         75,
         fact("sa.staff").value,
         200,
-        "people; one source says about 150; low: half of them on these models, high: a third more",
+        "people; one source says about 150; low: half of them on these models, high: a third more, "
+        "for people of the fund who helped",
         "sa.staff, assumption",
     ),
     "pay": LogNormal(
         100e3,
         fact("epoch.pay_range").interval[1],
-        "dollars per person and year with all that is paid on top; high: top of Epoch's range for US "
-        "laboratories, low: about half of its bottom, for engineers paid in China",
+        "dollars per person and year, taxes and offices in; high: top of Epoch's range of pay at US "
+        "laboratories, low: about half of its bottom, for engineers paid in China; no source for either there",
         "epoch.pay_range, assumption",
     ),
     "project_years": Triangular(
         1.0,
         1.4,
         2.0,
-        "years; 1.4 from the report on V2 (May 2024) to V3.2-Exp (September 2025), some work before",
+        "years; central: from the report on V2 (May 2024) to V3.2-Exp (September 2025), high: some work before, "
+        "and until V3.2 (December 2025)",
     ),
     "server_price": Triangular(
         _CHIP_PRICE,
         _HOPPER_PRICE,
         fact("price.gpu").interval[1],
-        "dollars per GPU with its share of a server; low: Amodei's total over 50,000 chips, central: "
-        "the corrected table over its Hopper GPUs, high: reported, not seen by us",
+        "dollars per GPU with its share of a server, one average for H800, H100 and H20, whose own prices "
+        "we have not seen; low: Amodei's total over 50,000 chips, central: the corrected table over its "
+        "Hopper GPUs, high: the top of a range that is reported, not seen by us",
         "amodei.hopper_cost, glenn.capex_hopper, price.gpu",
     ),
     "network_share": Triangular(
@@ -351,21 +379,17 @@ INPUTS: dict[str, Distribution] = {
         1 / (fact("epoch.depreciation").value * math.log(10)),
         fact("glenn.tco_years").value,
         6.0,
-        "years; low: Epoch's fall in value, central: the table's period, high: half as long again",
+        "years; low: Epoch's fall in value, which eats the price in so many years if the first year's loss "
+        "goes on, central: the table's period, high: half as long again",
         "epoch.depreciation, glenn.tco_years, assumption",
     ),
-    "operation": LogNormal(
-        _ELECTRICITY,
-        _OPERATION,
-        "dollars per GPU and year; low: electricity alone, at the cheap end of prices that are reported "
-        "and not seen by us, high: the table's figure over four years and 60,000 GPUs",
-        "sa.operation, glenn.tco_years, epoch.electricity",
-    ),
-    "utilisation": Triangular(
+    "operation": operation_range(years_covered=fact("glenn.tco_years").value),
+    "occupancy": Triangular(
         0.4,
         0.75,
         0.95,
-        "share of all hours with paid-for work; never full: repairs, queues, gaps between runs",
+        "share of all hours with paid-for work; high: repairs leave gaps even at the busiest, central: queues "
+        "and gaps between runs take a quarter, low: a laboratory with too little to do; no source",
     ),
     "cluster_gpus": Constant(
         fact("train.cluster").value, "GPUs of the training cluster", "train.cluster"
@@ -391,7 +415,7 @@ INPUTS: dict[str, Distribution] = {
     ),
     "fleet_years": Constant(
         fact("glenn.tco_years").value,
-        "years of operation, as the table's heading is read",
+        "years of operation, the period in the table's heading",
         "glenn.tco_years",
     ),
 }
@@ -417,16 +441,20 @@ def rungs(x: Mapping[str, float]) -> dict[str, float]:
     further = further_hours * x["rent"]
     gpu_price = x["server_price"] * (1 + x["network_share"])
     life, operation = x["life_years"], x["operation"]
+    owned_hour = owned_dollars_per_hour(gpu_price, life, operation, x["occupancy"])
+    all_hours = x["run_hours"] + x["r1_hours"] + further_hours
+    with_tries = max(x["development_factor"], 1)
     fleet_gpus = x["hopper_gpus"] + x["a100_gpus"]
     return {
         "final run": run,
         "R1": r1,
         "V3.1 and V3.2": further,
-        "experiments": x["experiments_share"] * (run + r1 + further),
+        "experiments": (with_tries - 1) * (run + r1 + further),
         "data": x["data"],
         "people": x["staff"] * x["pay"] * x["project_years"],
-        "final run, amortised": x["run_hours"]
-        * owned_dollars_per_hour(gpu_price, life, operation, x["utilisation"]),
+        "final run, amortised": x["run_hours"] * owned_hour,
+        "V3 with experiments, amortised": x["run_hours"] * with_tries * owned_hour,
+        "programme, amortised": all_hours * with_tries * owned_hour,
         "cluster": x["cluster_gpus"] * (gpu_price + operation * life),
         "fleet servers": x["hopper_gpus"] * x["server_price"]
         + x["a100_gpus"] * x["a100_price"],
@@ -471,7 +499,7 @@ GROUPS = (
         "both follow the market for GPUs; how closely is an assumption, half way",
     ),
 )
-LARGEST_VALUE = {"utilisation": 1.0}
+LARGEST_VALUE = {"occupancy": 1.0}
 TAIL = 1e-12  # shares closer to 0 or 1 than this are not drawn
 
 
@@ -491,13 +519,22 @@ class Draws:
     ) -> list[float]:
         """Percentiles of one output, of its first `n_draws` draws if given."""
         values = self.outputs[one_of("name", name, tuple(self.outputs))]
+        if n_draws is not None and whole_number("n_draws", n_draws) > len(values):
+            raise ValueError(f"n_draws: expected up to {len(values)}, got {n_draws}")
         return percentiles(values[:n_draws], percents)
+
+
+def _check_finite(name: str, values: Sequence[float]) -> None:
+    """Only finite numbers can be ranked. Raises ValueError naming the values."""
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
 
 
 def percentiles(values: Sequence[float], percents: Sequence[float]) -> list[float]:
     """Percentiles of some values, straight lines between neighbours. Raises ValueError naming what is wrong."""
     if not values:
         raise ValueError("values: expected at least one, got none")
+    _check_finite("values", values)
     ordered, last = sorted(values), len(values) - 1
     found = []
     for percent in percents:
@@ -532,7 +569,7 @@ def _check_inputs(inputs: Mapping[str, Distribution], groups: Sequence[Group]) -
                 f"group: expected {name} once, got it {grouped.count(name)} times"
             )
 
-
+# %% ../notebooks/total_cost.ipynb #c3f70afe
 def simulate(
     inputs: Mapping[str, Distribution] = INPUTS,
     groups: Sequence[Group] = GROUPS,
@@ -557,7 +594,8 @@ def simulate(
         for group in groups
     ]
     uniform = random.Random(seed).random
-    drawn, computed = [], []
+    drawn = {name: [] for name in INPUTS}
+    outputs = {}
     for _ in range(n_draws):
         factors = [NORMAL.inv_cdf(TAIL + (1 - 2 * TAIL) * uniform()) for _ in groups]
         x = {}
@@ -568,13 +606,12 @@ def simulate(
                 z = common * factors[index] + own * NORMAL.inv_cdf(share)
                 share = min(max(NORMAL.cdf(z), TAIL), 1 - TAIL)
             x[name] = quantile(share)
-        drawn.append(x)
-        computed.append(model(x))
-    return Draws(
-        seed,
-        inputs={name: [x[name] for x in drawn] for name in INPUTS},
-        outputs={name: [y[name] for y in computed] for name in computed[0]},
-    )
+            drawn[name].append(x[name])
+        for name, result in model(x).items():
+            outputs.setdefault(name, []).append(result)
+    for name, values in outputs.items():
+        _check_finite(name, values)
+    return Draws(seed, drawn, outputs)
 
 # %% ../notebooks/total_cost.ipynb #e1dc46cd
 @dataclass(frozen=True)
@@ -630,6 +667,8 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float:
         raise ValueError(
             f"xs, ys: expected two lists of the same length, 2 or more, got {len(xs)} and {len(ys)}"
         )
+    _check_finite("xs", xs)
+    _check_finite("ys", ys)
     mean = (len(xs) - 1) / 2
     dx = [rank - mean for rank in _ranks(xs)]
     dy = [rank - mean for rank in _ranks(ys)]

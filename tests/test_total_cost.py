@@ -31,6 +31,7 @@ from deepseek_explained.total_cost import (
     electricity_per_year,
     fleet_capex,
     hours_at_context,
+    operation_range,
     owned_dollars_per_hour,
     percentiles,
     rank_correlation,
@@ -145,11 +146,19 @@ def test_sparse_attention_by_hand():
 
 
 def test_epochs_factor_on_v3():
-    """6.7 to 22 million, to the digits of the ledger's note; our input is the factor less the run itself."""
+    """6.7 to 22 million, to the digits of the ledger's note; our input is the factor itself, the run included."""
     low, high = (factor * value("train.usd_total") for factor in fact("epoch.development").interval)
     assert f"{low / 1e6:.1f}" == "6.7" and f"{high / 1e6:.0f}" == "22"
-    shape = INPUTS["experiments_share"]
-    assert (shape.low, shape.high) == pytest.approx((0.2, 3.0))
+    shape = INPUTS["development_factor"]
+    assert (shape.low, shape.high) == (1.2, 4.0)
+    assert shape.quantile(0.5) == pytest.approx(math.sqrt(1.2 * 4))
+    run = simulate(n_draws=20_000)  # the published interval, run included, must come back
+    factors = [
+        whole / runs
+        for whole, runs in zip(run.outputs["programme"], run.outputs["runs"], strict=True)
+    ]
+    assert percentiles(factors, (5, 95)) == pytest.approx([1.2, 4.0], rel=0.02)
+    assert min(factors) == 1  # below 1 there are no experiments, not fewer than none
     assert fact("lambert.experiments").interval == (2, 4)
 
 
@@ -221,12 +230,63 @@ def test_our_fleet_with_the_tables_own_numbers():
         "hopper_gpus": 50_000,
         "server_price": prices["H800"],
         "a100_price": prices["A100"],
-        "operation": INPUTS["operation"].high,
+        "operation": INPUTS["operation"].central,
     }
     fleet = costs(table)
     assert fleet["fleet_servers"] == pytest.approx(value("sa.capex"))
     assert fleet["fleet"] - fleet["fleet_servers"] == pytest.approx(value("sa.operation"))
     assert INPUTS["server_price"].low * 50_000 == value("amodei.hopper_cost")
+
+
+@pytest.mark.parametrize("years_covered", [1, 2, 4])
+def test_either_reading_of_the_944_million_gives_the_944_million_back(years_covered):
+    """Exact: the published figure is the centre of the range, for 60,000 GPUs and the years it is read to cover."""
+    shape = operation_range(years_covered)
+    assert shape.central * value("glenn.gpus") * years_covered == pytest.approx(
+        value("sa.operation")
+    )
+    assert shape.high == pytest.approx(1.2 * shape.central)  # as for the number of GPUs
+    assert INPUTS["hopper_gpus"].high == pytest.approx(1.2 * INPUTS["hopper_gpus"].central)
+    assert shape.low == electricity_per_year("H800", 1.1, 0.06)
+    assert f"period in years is {years_covered}," in shape.reason
+
+
+def test_the_reading_of_the_944_million_decides_what_is_owned_and_nothing_else():
+    """One year instead of four: dearer in every draw where machines are operated, the same draw for draw elsewhere."""
+    assert INPUTS["operation"] == operation_range(4)
+    four, one = (
+        simulate(INPUTS | {"operation": operation_range(years)}, n_draws=500) for years in (4, 1)
+    )
+    for name in DEFINITIONS:
+        pairs = list(zip(four.outputs[name], one.outputs[name], strict=True))
+        if name in ("amortised", "cluster", "fleet"):
+            assert all(a < b for a, b in pairs), name
+        else:
+            assert all(a == b for a, b in pairs), name
+
+
+def test_the_sources_own_total_lies_inside_the_fleets_range():
+    """1.6 billion and 944 million: not a tuned range, but one that the source's own sum must not fall out of."""
+    low, _, high = simulate(n_draws=4_000).percentiles("fleet")
+    assert low < value("sa.capex") + value("sa.operation") < high
+
+
+def test_the_published_hours_of_what_came_before():
+    """V2's pre-training: 1,400 thousand hours, 2.8 million dollars; on the ladder, and in no sum."""
+    hours = value("v2.hours_per_trillion") * value("v2.tokens") / 1e12
+    assert hours == pytest.approx(1_399_680)
+    assert rented_cost(hours, PRICE) == pytest.approx(2.799e6, abs=500)
+
+
+def test_amortised_development_is_the_run_with_its_tries():
+    part = rungs(MEDIANS)
+    tries = MEDIANS["development_factor"]
+    assert part["V3 with experiments, amortised"] == pytest.approx(
+        tries * part["final run, amortised"]
+    )
+    rented = part["final run"] + part["R1"] + part["V3.1 and V3.2"] + part["experiments"]
+    hourly = part["final run, amortised"] / MEDIANS["run_hours"]
+    assert part["programme, amortised"] == pytest.approx(rented / MEDIANS["rent"] * hourly)
 
 
 def test_more_than_500_million_and_just_over_two_thousand():
@@ -368,10 +428,10 @@ def test_never_negative_and_percentiles_ordered(seed):
     inputs = {}
     for name, shape in INPUTS.items():
         low, high = (shape.quantile(q) * scale[name] for q in (0.01, 0.99))
-        if name == "utilisation":
+        if name == "occupancy":
             low, high = 0.05, 1.0
         inputs[name] = draw.choice((LogNormal, Uniform))(low, high, WHY)
-    inputs["utilisation"] = Uniform(0.05, 1, WHY)
+    inputs["occupancy"] = Uniform(0.05, 1, WHY)
     for model in (costs, rungs):
         run = simulate(inputs, n_draws=1000, seed=seed, model=model)
         for name, values in run.outputs.items():
@@ -381,7 +441,7 @@ def test_never_negative_and_percentiles_ordered(seed):
             assert found[0] == min(values) and found[-1] == max(values)
 
 
-LOWERS = {"utilisation": {"amortised"}, "life_years": {"amortised"}}
+LOWERS = {"occupancy": {"amortised"}, "life_years": {"amortised"}}
 
 
 @pytest.mark.parametrize("name", list(INPUTS))
@@ -390,7 +450,7 @@ def test_more_of_an_input_never_lowers_the_cost(name):
     draw = random.Random(name)
     for _ in range(50):
         x = {key: shape.quantile(draw.uniform(0.01, 0.99)) for key, shape in INPUTS.items()}
-        more = x | {name: min(x[name] * draw.uniform(1, 3), 1 if name == "utilisation" else 1e12)}
+        more = x | {name: min(x[name] * draw.uniform(1, 3), 1 if name == "occupancy" else 1e12)}
         before, after = costs(x), costs(more)
         for output in DEFINITIONS:
             if output in LOWERS.get(name, ()):
@@ -427,7 +487,7 @@ def test_definitions_are_sums_of_rungs():
     assert set(total) == set(DEFINITIONS)
     runs = part["final run"] + part["R1"] + part["V3.1 and V3.2"]
     assert total["runs"] == pytest.approx(runs)
-    assert part["experiments"] == pytest.approx(MEDIANS["experiments_share"] * runs)
+    assert part["experiments"] == pytest.approx((MEDIANS["development_factor"] - 1) * runs)
     assert total["development"] == pytest.approx(
         runs + part["experiments"] + part["people"] + part["data"]
     )
@@ -543,12 +603,12 @@ def test_tornado():
         "network_share",
         "life_years",
         "operation",
-        "utilisation",
+        "occupancy",
     }
     assert [swing.width for swing in swings] == sorted(
         (swing.width for swing in swings), reverse=True
     )
-    busier = next(swing for swing in swings if swing.name == "utilisation")
+    busier = next(swing for swing in swings if swing.name == "occupancy")
     assert busier.high < busier.low
 
 
@@ -572,6 +632,42 @@ def test_rank_correlation_by_hand_and_against_ranks():
     assert rank_correlation(x, y) == pytest.approx(expected)
 
 
+def test_every_rung_by_hand():
+    """At numbers that can be multiplied in the head; each product stands for one line of `rungs`."""
+    x = {
+        "run_hours": 100, "pre_hours": 50, "r1_hours": 10, "v31_hours": 4, "v32_hours": 6,
+        "long_context_overhead": 2, "v32_post_share": 0.2, "rent": 3, "development_factor": 1.5, "data": 7,
+        "staff": 2, "pay": 11, "project_years": 5, "server_price": 8760, "network_share": 0.5,
+        "life_years": 3, "operation": 4380, "occupancy": 0.5, "cluster_gpus": 10, "hopper_gpus": 20,
+        "a100_gpus": 5, "a100_price": 1000, "fleet_years": 4,
+    }  # fmt: skip
+    assert set(x) == set(INPUTS)
+    hours = 100 + 10 + 30  # further: (4 + 6) x 2 + 0.2 x 50
+    expected = {
+        "final run": 300,
+        "R1": 30,
+        "V3.1 and V3.2": 90,
+        "experiments": 210,
+        "data": 7,
+        "people": 110,
+        "final run, amortised": 100 * 2,  # (8760 x 1.5 / 3 + 4380) / 8760 / 0.5 = 2 dollars an hour
+        "V3 with experiments, amortised": 100 * 1.5 * 2,
+        "programme, amortised": hours * 1.5 * 2,
+        "cluster": 10 * (13_140 + 3 * 4380),
+        "fleet servers": 20 * 8760 + 5 * 1000,
+        "fleet operation": 25 * 4380 * 4,
+    }
+    assert rungs(x) == pytest.approx(expected)
+
+
+def test_percentiles_of_the_first_draws():
+    run = simulate(n_draws=50)
+    assert run.percentiles("run", (0, 50, 100), 10) == percentiles(
+        run.outputs["run"][:10], (0, 50, 100)
+    )
+    assert run.percentiles("run", (100,), 10) != run.percentiles("run", (100,))
+
+
 def test_percentiles_against_numpy():
     rng = np.random.default_rng(1)
     for n in (1, 2, 7, 100):
@@ -586,7 +682,7 @@ def test_percentiles_against_numpy():
 
 def test_owned_hour_by_hand():
     assert owned_dollars_per_hour(35_040, 4, 0) == 1  # 8,760 dollars a year
-    assert owned_dollars_per_hour(35_040, 4, 8_760, utilisation=0.5) == 4
+    assert owned_dollars_per_hour(35_040, 4, 8_760, occupancy=0.5) == 4
     assert break_even_utilisation(35_040, 4, 0, 2) == 0.5
     assert break_even_utilisation(35_040, 4, 8_760, 1) == 2  # renting always cheaper
 
@@ -630,9 +726,9 @@ NAN, INF = math.nan, math.inf
         (lambda: Constant(-1, WHY), "value"),
         (lambda: Constant(1, " "), "reason"),
         (lambda: Uniform(1, 2, None), "reason"),
-        (lambda: owned_dollars_per_hour(1, 1, 1, 1.01), "utilisation"),
-        (lambda: owned_dollars_per_hour(1, 1, 1, 0), "utilisation"),
-        (lambda: owned_dollars_per_hour(1, 1, 1, -0.5), "utilisation"),
+        (lambda: owned_dollars_per_hour(1, 1, 1, 1.01), "occupancy"),
+        (lambda: owned_dollars_per_hour(1, 1, 1, 0), "occupancy"),
+        (lambda: owned_dollars_per_hour(1, 1, 1, -0.5), "occupancy"),
         (lambda: owned_dollars_per_hour(1, 0, 1), "life_years"),
         (lambda: owned_dollars_per_hour(-1, 1, 1), "gpu_price"),
         (lambda: owned_dollars_per_hour(1, 1, NAN), "operation"),
@@ -644,6 +740,10 @@ NAN, INF = math.nan, math.inf
         (lambda: electricity_per_year("A900", 1.2, 0.1), "gpu"),
         (lambda: electricity_per_year("H100", 0.9, 0.1), "pue"),
         (lambda: electricity_per_year("H100", 1.2, -0.1), "dollars_per_kwh"),
+        (lambda: operation_range(0), "years_covered"),
+        (lambda: operation_range(-1), "years_covered"),
+        (lambda: operation_range(NAN), "years_covered"),
+        (lambda: operation_range(100), "central"),
         (lambda: hours_at_context(-1, 4096), "n_tokens"),
         (lambda: hours_at_context(1, 0), "context_length"),
         (lambda: sparse_hours(1, 1.5), "context_length"),
@@ -656,9 +756,9 @@ NAN, INF = math.nan, math.inf
         (lambda: simulate(INPUTS | {"rents": Constant(1, WHY)}), "input"),
         (lambda: simulate({"rent": Constant(1, WHY)}), "run_hours"),
         (lambda: simulate(INPUTS | {"rent": 2}), "rent"),
-        (lambda: simulate(INPUTS | {"utilisation": Uniform(0.5, 1.1, WHY)}), "utilisation"),
-        (lambda: simulate(INPUTS | {"utilisation": LogNormal(0.5, 0.9, WHY)}), "utilisation"),
-        (lambda: simulate(INPUTS | {"utilisation": Constant(0, WHY)}, n_draws=1), "utilisation"),
+        (lambda: simulate(INPUTS | {"occupancy": Uniform(0.5, 1.1, WHY)}), "occupancy"),
+        (lambda: simulate(INPUTS | {"occupancy": LogNormal(0.5, 0.9, WHY)}), "occupancy"),
+        (lambda: simulate(INPUTS | {"occupancy": Constant(0, WHY)}, n_draws=1), "occupancy"),
         (lambda: simulate(INPUTS | {"life_years": Constant(0, WHY)}, n_draws=1), "life_years"),
         (lambda: simulate(n_draws=0), "n_draws"),
         (lambda: simulate(n_draws=2.5), "n_draws"),
@@ -666,6 +766,16 @@ NAN, INF = math.nan, math.inf
         (lambda: tornado("runway"), "output"),
         (lambda: simulate(n_draws=1).percentiles("runway"), "name"),
         (lambda: percentiles([], (5,)), "values"),
+        (lambda: percentiles([1, NAN], (5,)), "values"),
+        (lambda: percentiles([1, INF], (5,)), "values"),
+        (lambda: rank_correlation([NAN, 1, 2], [1, 2, 3]), "xs"),
+        (lambda: rank_correlation([1, 2, 3], [NAN, 1, 2]), "ys"),
+        (lambda: simulate(n_draws=2, model=lambda x: {"mine": NAN}), "mine"),
+        (lambda: simulate(n_draws=10).percentiles("run", (5,), -1), "n_draws"),
+        (lambda: simulate(n_draws=10).percentiles("run", (5,), True), "n_draws"),
+        (lambda: simulate(n_draws=10).percentiles("run", (5,), 11), "n_draws"),
+        (lambda: amount("price", 10**400), "price"),
+        (lambda: amount("price", 1e300), "price"),
         (lambda: percentiles([1], (101,)), "percent"),
         (lambda: percentiles([1], (NAN,)), "percent"),
         (lambda: rank_correlation([1, 2], [1]), "xs, ys"),
