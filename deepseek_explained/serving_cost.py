@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['MILLION', 'USABLE_MEMORY', 'H800', 'GPUS_PER_NODE', 'NVLINK', 'INFINIBAND', 'UNIT_SIZES', 'PREFILL_TOKENS', 'Prices',
            'ServiceDay', 'markup', 'margin', 'nodes_needed', 'usd_per_million', 'Gpu', 'gpu', 'distinct_experts',
-           'exchange_seconds', 'largest_split', 'Unit', 'Step', 'matrix_flops_per_token',
+           'exchange_seconds', 'largest_split', 'Unit', 'Step', 'with_draft_module', 'matrix_flops_per_token',
            'decode_multiplications_per_key', 'decode_step', 'prefill_step', 'smallest_nodes', 'batch_that_fits',
            'largest_batch', 'Twin', 'twins_of', 'units_of', 'cheapest_decode', 'cheapest_prefill', 'training_gpu_hours']
 
@@ -266,7 +266,7 @@ class Unit:
         beside = k * (in_node - 1) / (in_node if nodes_per_token < k else self.n_gpus)
         return beside, elsewhere
 
-# %% ../notebooks/serving_cost.ipynb #9c5b1d25
+# %% ../notebooks/serving_cost.ipynb #93066797
 @dataclass(frozen=True)
 class Step:
     """Seconds of one step of one GPU, by what they are spent on, and the tokens that come of it."""
@@ -295,6 +295,16 @@ class Step:
         """US dollars per million tokens at the bound, or without overlap at the sum."""
         seconds = self.bound if overlap else self.sum
         return usd_per_million(usd_per_gpu_hour, self.tokens / seconds)
+
+
+def with_draft_module(spec: ModelSpec) -> ModelSpec:
+    """The model with one more layer of its last kind, as MTP's module is; its projection and head come on top."""
+    has_experts = spec.n_moe_layers > 0
+    return replace(
+        spec,
+        n_moe_layers=spec.n_moe_layers + has_experts,
+        n_dense_layers=spec.n_dense_layers + (not has_experts),
+    )
 
 
 def matrix_flops_per_token(spec: ModelSpec) -> int:
@@ -345,12 +355,7 @@ def decode_step(
     if acceptance is not None:
         amount("acceptance", acceptance, maximum=1)
         per_request = 2  # the token and the draft
-        has_experts = spec.n_moe_layers > 0
-        spec = replace(
-            spec,
-            n_moe_layers=spec.n_moe_layers + has_experts,
-            n_dense_layers=spec.n_dense_layers + (not has_experts),
-        )  # the module: one more layer, a projection, the head once more
+        spec = with_draft_module(spec)
         projection, head = 2 * spec.hidden_size**2, spec.vocab_size * spec.hidden_size
         extra_flops = 2 * (projection + head)
         extra_bytes = projection * unit.bytes_per_weight + head * 2
@@ -403,7 +408,7 @@ def prefill_step(
         tokens=n_tokens,
     )
 
-# %% ../notebooks/serving_cost.ipynb #39028f7a
+# %% ../notebooks/serving_cost.ipynb #b4ad586d
 def smallest_nodes(
     spec: ModelSpec, precision: str, bytes_per_gpu: float, usable: float = 1.0
 ) -> int:
@@ -414,11 +419,15 @@ def smallest_nodes(
     return math.ceil(weight_bytes(spec, precision) / node)
 
 
-def batch_that_fits(unit: Unit, context_length: int) -> float:
-    """Conversations per GPU whose caches fit; whole conversations for each group that splits attention."""
-    of_one = whole_number("context_length", context_length) * kv_cache_bytes_per_token(
-        unit.spec
-    )
+def batch_that_fits(unit: Unit, context_length: int, drafts: bool = False) -> float:
+    """Conversations per GPU whose caches fit; whole conversations for each group that splits attention.
+
+    drafts: whether MTP's module has to fit as well, with its weights and its cache.
+    """
+    whole_number("context_length", context_length)
+    if drafts:
+        unit = replace(unit, spec=with_draft_module(unit.spec))
+    of_one = context_length * kv_cache_bytes_per_token(unit.spec)
     group = unit.attention_split
     return max(math.floor(group * unit.room() / of_one), 0) / group
 
@@ -433,7 +442,8 @@ def largest_batch(
     """The largest batch that fits and gives every conversation at least so many tokens a second; 0 if none does."""
     finite_number("tokens_per_second", tokens_per_second)
     group = unit.attention_split
-    low, high = 0, round(batch_that_fits(unit, context_length) * group)
+    fits = batch_that_fits(unit, context_length, drafts=acceptance is not None)
+    low, high = 0, round(fits * group)
     while low < high:
         middle = (low + high + 1) // 2
         step = decode_step(unit, middle / group, context_length, acceptance)
