@@ -111,7 +111,7 @@ def usd_per_million(usd_per_hour: float, tokens_per_second: float) -> float:
     per_hour = finite_number("tokens_per_second", tokens_per_second) * SECONDS_PER_HOUR
     return amount("usd_per_hour", usd_per_hour) / per_hour * MILLION
 
-# %% ../notebooks/serving_cost.ipynb #d6a531ad
+# %% ../notebooks/serving_cost.ipynb #94afa1fd
 USABLE_MEMORY = Assumption(
     "share of a GPU's memory for weights and caches",
     *(0.8, 0.9, 0.95),
@@ -167,11 +167,12 @@ def exchange_seconds(
     bandwidth: float,
 ) -> float:
     """Seconds to send so many tokens' hidden states, each in `copies` copies, through one GPU's link in bytes/s."""
-    numbers = amount("n_tokens", n_tokens) * amount("copies", copies) * width
+    numbers = amount("n_tokens", n_tokens) * amount("copies", copies)
+    numbers *= whole_number("width", width)
     n_bytes = numbers * finite_number("bytes_per_number", bytes_per_number)
     return n_bytes / finite_number("bandwidth", bandwidth)
 
-# %% ../notebooks/serving_cost.ipynb #bee56b8b
+# %% ../notebooks/serving_cost.ipynb #f7394489
 GPUS_PER_NODE = 8
 NVLINK = fact("net.nvlink").value  # bytes/s between GPUs of a node, one direction
 INFINIBAND = fact("net.ib").value  # bytes/s of one GPU to other nodes
@@ -204,6 +205,8 @@ class Unit:
     def __post_init__(self):
         if not isinstance(self.spec, ModelSpec):
             raise ValueError(f"spec: expected a ModelSpec, got {self.spec!r}")
+        if not isinstance(self.gpu, Gpu):
+            raise ValueError(f"gpu: expected a Gpu, got {self.gpu!r}")
         whole_number("n_gpus", self.n_gpus)
         if self.bytes_per_weight not in (1, 2) or self.bytes_per_weight is True:
             raise ValueError(
@@ -256,6 +259,8 @@ class Unit:
 
         Experts are anywhere with equal chance. nodes_per_token: with a limit, one copy goes to each node.
         """
+        if nodes_per_token != math.inf:
+            finite_number("nodes_per_token", nodes_per_token)
         in_node = min(self.n_gpus, GPUS_PER_NODE)
         if (
             not self.spec.n_moe_layers
