@@ -284,6 +284,8 @@ def test_a_unit_holds_each_expert_once_and_the_copies(seed):
 def test_batches_that_fit():
     of_one = CONTEXT * 70_272
     fits = batch_that_fits(UNIT, CONTEXT)
+    assert UNIT.room() == pytest.approx(0.9 * 80e9 - UNIT.held_bytes)
+    assert UNIT.room(usable=0.8) == pytest.approx(UNIT.room() - 8e9)
     assert fits * of_one <= UNIT.room() < (fits + 1) * of_one
     assert batch_that_fits(UNIT, CONTEXT, drafts=True) < fits
     assert batch_that_fits(Unit(V3, 8), CONTEXT) == 0  # negative room is no batch
@@ -425,6 +427,10 @@ def test_a_draft_shares_reading_and_nothing_else(seed):
     expected = 2 * (1 + (one_layer + top) / matrix_flops_per_token(V3))
     assert drafted.matrices == pytest.approx(expected * plain.matrices)
     assert drafted.tokens == plain.tokens
+    # Weights: one more layer and the projection; the head is read a second time, in BF16.
+    longer = decode_step(replace(UNIT, spec=with_draft_module(V3)), 2 * batch, context)
+    again = 2 * 7168**2 + 2 * 129_280 * 7168
+    assert drafted.weights == pytest.approx(longer.weights + again / 3.35e12)
     assert decode_step(UNIT, batch, context, 1.0).tokens == 2 * batch
 
 
