@@ -59,8 +59,8 @@ serve: book ## build the site and serve it at http://localhost:8000
 lab: $(READY) ## JupyterLab on the notebooks
 	$(RUN) -m jupyter lab notebooks
 
-bench: $(READY) ## measure speed; asserts nothing
-	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(RUN) $$benchmark || exit 1; done
+bench: $(READY) ## measure speed; asserts nothing (gpu.py refuses without a GPU)
+	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(RUN) $$benchmark || [ $$benchmark = benchmarks/gpu.py ] || exit 1; done
 
 experiments: $(READY) ## run what is too long for a notebook and record it (about an hour)
 	@for experiment in experiments/*.py; do echo "== $$experiment"; $(RUN) $$experiment || exit 1; done
