@@ -4,14 +4,16 @@
 __all__ = ['N_FACTS', 'N_KEYS', 'N_ATTRIBUTES', 'N_VALUES', 'N_QUESTIONS', 'RMSNorm', 'attend', 'GrowingTensor', 'KeyValueCache',
            'RotaryEmbedding', 'rotate', 'rotary_frequencies', 'yarn_mscale', 'yarn_amplitude', 'softmax_scale',
            'MultiHeadAttention', 'LatentCache', 'MultiHeadLatentAttention', 'mla_multiplications', 'absorbing_pays',
-           'recall_batch', 'RecallModel', 'recall_attention', 'train_recall', 'recall_accuracy', 'library_text',
-           'text_windows', 'TextModel', 'text_loss', 'keys_and_values', 'directions_for', 'keep_directions',
+           'recall_batch', 'RecallModel', 'recall_attention', 'on_one_thread', 'train_recall', 'recall_accuracy',
+           'library_text', 'text_windows', 'TextModel', 'text_loss', 'keys_and_values', 'directions_for',
+           'keep_directions', 'split_text', 'even_windows', 'train_text_model', 'counted_directions', 'centred',
            'measure_rank']
 
 # %% ../notebooks/mla.ipynb #8cd1e16c
 """Attention and what it remembers: multi-head, grouped-query, multi-query and multi-head latent attention."""
 
 import copy
+import functools
 import math
 import sysconfig
 import time
@@ -25,6 +27,7 @@ from deepseek_explained.config import (
     DeepSeekConfig,
     YarnScaling,
     finite_number,
+    flag,
     one_of,
     published_config,
     whole_number,
@@ -563,42 +566,73 @@ class RecallModel(nn.Module):
         return self.head(self.head_norm(x)).unflatten(-1, (N_ATTRIBUTES, N_VALUES))
 
 
-def recall_attention(kind: str, cached: int, rotary_dim: int) -> nn.Module:
+def recall_attention(kind: str, cached: int, rotary_dim: int, norm: bool) -> nn.Module:
     """Attention of 8 heads on 64 dimensions that keeps `cached` numbers per token.
 
-    kind: "heads" shares keys and values of width 8 among the heads (128 numbers: multi-head, 16: multi-query);
-    "latent" is latent attention, its shared key 4 numbers wide, or 2 if it keeps only 8 numbers.
-    rotary_dim: how many numbers of each key are turned: 0, 4 or 8 with heads; with a latent 0 or all of the shared key.
+    kind: "heads" shares keys and values of width 8 among the heads: `cached` is 16 (multi-query), 32, 64 or 128
+    (multi-head), or 8, which is multi-query with heads of width 4. "latent" is latent attention, its shared key
+    4 numbers wide, or 2 if it keeps only 8 numbers.
+    rotary_dim: how many numbers of each key are turned; with a latent 0 or all of the shared key.
+    norm: whether what is kept goes through an RMSNorm: the latent, or with heads the keys and the values.
+    Raises ValueError if one of them does not fit.
     """
-    rope_dim = 4 if cached > 8 else 2
     one_of("kind", kind, ("heads", "latent"))
-    if kind == "latent" and rotary_dim not in (0, rope_dim):
-        raise ValueError(f"rotary_dim: expected 0 or {rope_dim}, got {rotary_dim}")
+    flag("norm", norm)
+    rope_dim = 2 if cached == 8 else 4
+    whole_number("cached", cached, minimum=rope_dim + 1)
     config = DeepSeekConfig.from_dict(
         published_config("tiny")
         | {
             "hidden_size": 64,
             "num_attention_heads": 8,
             "q_lora_rank": None,
-            "kv_lora_rank": max(cached - rope_dim, 1),
+            "kv_lora_rank": cached - rope_dim,
             "qk_nope_head_dim": 8,
             "qk_rope_head_dim": rope_dim,
-            "v_head_dim": 8,
+            "v_head_dim": 4 if kind == "heads" and cached == 8 else 8,
         }
     )
     if kind == "heads":
-        return MultiHeadAttention(config, cached // 16, rotary_dim)
+        if cached not in (8, 16, 32, 64, 128):
+            raise ValueError(f"cached: expected 8, 16, 32, 64 or 128, got {cached}")
+        n_kv_heads = max(cached // 16, 1)
+        attention = MultiHeadAttention(config, n_kv_heads, rotary_dim)
+        if norm:
+            attention.k_proj = nn.Sequential(attention.k_proj, RMSNorm(cached // 2))
+            attention.v_proj = nn.Sequential(attention.v_proj, RMSNorm(cached // 2))
+        return attention
+    if rotary_dim not in (0, rope_dim):
+        raise ValueError(f"rotary_dim: expected 0 or {rope_dim}, got {rotary_dim}")
     attention = MultiHeadLatentAttention(config)
     attention.rotary = RotaryEmbedding(
         rotary_dim
     )  # 0: the shared key is still there, but does not turn
+    if not norm:
+        attention.kv_a_layernorm = nn.Identity()
     return attention
 
 
+def on_one_thread(work):
+    """The same function, run on one thread of the processor."""
+
+    @functools.wraps(work)
+    def run(*arguments, **named):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return work(*arguments, **named)
+        finally:
+            torch.set_num_threads(threads)
+
+    return run
+
+
+@on_one_thread
 def train_recall(
     kind: str,
     cached: int,
     rotary_dim: int,
+    norm: bool,
     seed: int,
     steps: int = 500,
     learning_rate: float = 6e-3,
@@ -606,14 +640,15 @@ def train_recall(
 ) -> dict:
     """Train one model on one thread, with its own seed for weights and data, and test it on facts it never saw.
 
+    kind, cached, rotary_dim, norm: as in `recall_attention`. steps: of 32 sequences each.
     Returns what it was given, its parameters, accuracy (every 100 steps: `curve`, and at the end) and seconds.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    whole_number("steps", steps, minimum=10)
+    finite_number("learning_rate", learning_rate)
     start = time.perf_counter()
-    torch.manual_seed(seed)
+    torch.manual_seed(whole_number("seed", seed, minimum=0))
     model = RecallModel(
-        recall_attention(kind, cached, rotary_dim), 64, block_parameters
+        recall_attention(kind, cached, rotary_dim, norm), 64, block_parameters
     )
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=0.0
@@ -634,12 +669,13 @@ def train_recall(
         schedule.step()
         if step % 100 == 0 or step == steps:
             curve.append(recall_accuracy(model))
-    torch.set_num_threads(threads)
     return {
         "kind": kind,
         "cached": cached,
         "rotary_dim": rotary_dim,
+        "norm": norm,
         "seed": seed,
+        "steps": steps,
         "learning_rate": learning_rate,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "curve": curve,
@@ -729,9 +765,15 @@ def keys_and_values(model: TextModel, tokens: Tensor) -> list[Tensor]:
 
 
 def directions_for(energy: float, singular_values: Tensor) -> int:
-    """How many directions hold this share of the energy, the sum of the squared singular values."""
-    shares = singular_values.square().cumsum(0) / singular_values.square().sum()
-    return int((shares < energy).sum()) + 1
+    """How many directions hold this share of the energy, the sum of the squared singular values.
+
+    energy: above 0, at most 1. singular_values: from large to small, as torch returns them.
+    """
+    if not 0 < energy <= 1:
+        raise ValueError(f"energy: expected above 0 and at most 1, got {energy}")
+    squares = singular_values.square()
+    shares = squares.cumsum(0) / squares.sum()
+    return min(int((shares < energy).sum()) + 1, len(squares))
 
 
 def keep_directions(model: TextModel, directions: list[Tensor]) -> TextModel:
@@ -742,84 +784,100 @@ def keep_directions(model: TextModel, directions: list[Tensor]) -> TextModel:
             (attention.k_proj.weight, attention.v_proj.weight)
         )  # (2 hidden, hidden)
         keys, values = (kept @ kept.T @ both).chunk(2)
-        attention.k_proj.weight.copy_(keys)
-        attention.v_proj.weight.copy_(values)
+        attention.k_proj.weight.data.copy_(keys)
+        attention.v_proj.weight.data.copy_(values)
     return model
 
 
+def split_text(text: Tensor) -> tuple[Tensor, Tensor]:
+    """The first nine tenths, for training, and the rest, which training never sees."""
+    return text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
+
+
+def even_windows(text: Tensor) -> Tensor:
+    """64 pieces that lie evenly over a text."""
+    return text_windows(text, torch.arange(64) * (len(text) // 65))
+
+
+def train_text_model(model: TextModel, text: Tensor, seed: int, steps: int) -> None:
+    """Train on random pieces of the text, 8 a step."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 3e-3, total_steps=steps, pct_start=0.1
+    )
+    for _ in range(steps):
+        starts = torch.randint(len(text) - 129, (8,), generator=generator)
+        loss = text_loss(model, text_windows(text, starts))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def counted_directions(matrices: list[Tensor]) -> list[int]:
+    """Directions that hold 90 % of the energy of each matrix."""
+    return [directions_for(0.9, torch.linalg.svdvals(matrix)) for matrix in matrices]
+
+
+def centred(matrices: list[Tensor]) -> list[Tensor]:
+    """The mean row of each matrix taken off."""
+    return [matrix - matrix.mean(dim=0) for matrix in matrices]
+
+
+@on_one_thread
 def measure_rank(
     seed: int, steps: int, ranks: tuple[int, ...] = (8, 16, 32, 64)
 ) -> dict:
     """Train a TextModel on one thread, then say where its keys and values have few directions.
 
     Directions that hold 90 % of the energy, for each layer: of the weights, of random weights of the same shape,
-    of the keys and values of unseen text, before and after training. And the loss on unseen text if keys and values
-    keep only `ranks` directions, chosen by the weights or by the activations on other text.
+    of the keys (before they are turned) and values of unseen text, before and after training, and with their mean
+    taken off. And the bits per byte of unseen text if keys and values keep only `ranks` directions, chosen by the
+    weights or by the activations on other text.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     start = time.perf_counter()
+    train, unseen = split_text(library_text())
+    test, other = even_windows(unseen), even_windows(train)
     torch.manual_seed(seed)
-    text, generator = library_text(), torch.Generator().manual_seed(seed)
-    train, unseen = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
-    test = text_windows(unseen, torch.arange(64) * (len(unseen) // 65))
-    other = text_windows(train, torch.arange(64) * (len(train) // 65))
     model = TextModel()
-
-    def spectra() -> list[Tensor]:
-        return [
-            torch.linalg.svdvals(rows) for rows in keys_and_values(model, test[:, :-1])
-        ]
-
     with torch.no_grad():
-        before = spectra()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 3e-3, total_steps=steps, pct_start=0.1
-    )
-    for _ in range(steps):
-        starts = torch.randint(len(train) - 129, (8,), generator=generator)
-        loss = text_loss(model, text_windows(train, starts))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        untrained = keys_and_values(model, test[:, :-1])
+    train_text_model(model, train, seed, steps)
     model.requires_grad_(False)
-    both = [
+    trained = keys_and_values(model, test[:, :-1])
+    elsewhere = keys_and_values(model, other[:, :-1])
+    weights = [
         torch.cat((layer.k_proj.weight, layer.v_proj.weight))
         for layer in model.attention
     ]
-    by_weights = [torch.linalg.svd(weight, full_matrices=False).U for weight in both]
-    by_activations = [
-        torch.linalg.svd(rows.T, full_matrices=False).U
-        for rows in keys_and_values(model, other[:, :-1])
-    ]
+    bases = {
+        "weights": [torch.linalg.svd(w, full_matrices=False).U for w in weights],
+        "activations": [
+            torch.linalg.svd(rows.T, full_matrices=False).U for rows in elsewhere
+        ],
+    }
     cut = {
         chosen_by: [
-            text_loss(keep_directions(model, [u[:, :rank] for u in bases]), test).item()
+            text_loss(keep_directions(model, [u[:, :rank] for u in us]), test).item()
             for rank in ranks
         ]
-        for chosen_by, bases in (
-            ("weights", by_weights),
-            ("activations", by_activations),
-        )
+        for chosen_by, us in bases.items()
     }
-    random_weights = [torch.randn_like(weight) for weight in both]
-    result = {
+    return {
         "seed": seed,
         "steps": steps,
         "bits_per_byte": text_loss(model, test).item(),
         "ranks": list(ranks),
         "cut": cut,
         "directions": {
-            "weights": [directions_for(0.9, torch.linalg.svdvals(w)) for w in both],
-            "random weights": [
-                directions_for(0.9, torch.linalg.svdvals(w)) for w in random_weights
-            ],
-            "activations, untrained": [directions_for(0.9, s) for s in before],
-            "activations, trained": [directions_for(0.9, s) for s in spectra()],
+            "weights": counted_directions(weights),
+            "random weights": counted_directions(
+                [torch.randn_like(weight) for weight in weights]
+            ),
+            "activations, untrained": counted_directions(untrained),
+            "activations, trained": counted_directions(trained),
+            "trained, mean taken off": counted_directions(centred(trained)),
         },
         "seconds": time.perf_counter() - start,
     }
-    torch.set_num_threads(threads)
-    return result
