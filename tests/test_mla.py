@@ -1,8 +1,11 @@
 """Latent attention against transformers, against itself the other way round, and against what causality demands."""
 
+import importlib.util
+import json
 import os
 import random
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -710,3 +713,21 @@ def test_ranks_are_measured_and_repeat():
         _, all_of_them = first["cut"][chosen_by]
         assert all_of_them == pytest.approx(first["bits_per_byte"], abs=1e-3)
     assert all(1 <= n <= 128 for counts in first["directions"].values() for n in counts)
+
+
+def test_the_record_is_what_the_experiment_asks_for():
+    root = Path(__file__).resolve().parent.parent
+    path = root / "experiments" / "mla.py"
+    spec = importlib.util.spec_from_file_location("experiment", path)
+    experiment = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(experiment)
+    record = json.loads(experiment.RECORD.read_text(encoding="utf-8"))
+    recall = sorted(tuple(run["job"]) for run in record["recall"])
+    assert recall == sorted(experiment.RECALL)
+    assert sorted(tuple(run["job"]) for run in record["rank"]) == experiment.RANK
+    for run in record["recall"]:
+        names = ("kind", "cached", "rotary_dim", "norm", "seed", "steps", "learning_rate")
+        assert run["job"] == [run[name] for name in names]
+        assert len(run["curve"]) == run["steps"] // 100 and run["accuracy"] == run["curve"][-1]
+    parameters = [run["parameters"] for run in record["recall"]]
+    assert max(parameters) < 1.003 * min(parameters)  # what the chapter says
