@@ -3,15 +3,17 @@
 # %% auto #0
 __all__ = ['N_FACTS', 'N_KEYS', 'N_ATTRIBUTES', 'N_VALUES', 'N_QUESTIONS', 'RMSNorm', 'attend', 'GrowingTensor', 'KeyValueCache',
            'RotaryEmbedding', 'rotate', 'rotary_frequencies', 'yarn_mscale', 'yarn_amplitude', 'softmax_scale',
-           'MultiHeadAttention', 'LatentCache', 'MultiHeadLatentAttention', 'mla_multiplications', 'absorbing_pays',
-           'recall_batch', 'RecallModel', 'recall_attention', 'train_recall', 'recall_accuracy', 'library_text',
-           'text_windows', 'TextModel', 'text_loss', 'keys_and_values', 'directions_for', 'keep_directions',
-           'measure_rank']
+           'split_heads', 'check_config', 'check_input', 'MultiHeadAttention', 'LatentCache', 'LatentProjections',
+           'MultiHeadLatentAttention', 'mla_multiplications', 'absorbing_pays', 'recall_batch', 'RecallModel',
+           'recall_attention', 'on_one_thread', 'train_recall', 'recall_accuracy', 'library_text', 'text_windows',
+           'TextModel', 'text_loss', 'keys_and_values', 'directions_for', 'keep_directions', 'split_text',
+           'even_windows', 'train_text_model', 'counted_directions', 'centred', 'measure_rank']
 
 # %% ../notebooks/mla.ipynb #8cd1e16c
 """Attention and what it remembers: multi-head, grouped-query, multi-query and multi-head latent attention."""
 
 import copy
+import functools
 import math
 import sysconfig
 import time
@@ -25,8 +27,10 @@ from deepseek_explained.config import (
     DeepSeekConfig,
     YarnScaling,
     finite_number,
+    flag,
     one_of,
     published_config,
+    shown,
     whole_number,
 )
 
@@ -52,10 +56,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 
     q: (batch, kv_heads, group, seq, d_qk), the last `seq` tokens of those that k and v hold.
     k: (batch, kv_heads, keys, d_qk). v: (batch, kv_heads, keys, d_v).
-    Returns (batch, kv_heads, group, seq, d_v).
+    Returns (batch, kv_heads, group, seq, d_v). Raises ValueError if there are more queries than keys.
     """
     batch, kv_heads, group, seq, d_qk = q.shape
     n_keys = k.shape[2]
+    if seq > n_keys:
+        raise ValueError(f"q: expected at most {n_keys} queries, got {seq}")
     rows = (scale * q).reshape(batch, kv_heads, group * seq, d_qk)
     scores = rows @ k.transpose(-2, -1)  # (batch, kv_heads, group * seq, keys)
     if seq > 1:
@@ -83,18 +89,19 @@ class GrowingTensor:
 
     @property
     def rows(self) -> Tensor:
-        return self._store[..., : self.length, :]  # a view: nothing is copied
+        """All rows so far, a view: nothing is copied. Raises ValueError if there are none."""
+        if self._store is None:
+            raise ValueError("cache: expected at least one token, it is empty")
+        return self._store[..., : self.length, :]
 
     def append(self, rows: Tensor) -> None:
-        """rows: (..., new tokens, width). No gradient flows back through what is kept."""
-        if (
-            self._store is not None
-            and self._store[..., :1, :].shape != rows[..., :1, :].shape
-        ):
-            raise ValueError(
-                f"cache: expected rows like {tuple(self.rows.shape)}, got {tuple(rows.shape)}"
-            )
+        """rows: (..., new tokens, width). No gradient flows back through what is kept.
+
+        Raises ValueError if they differ from the rows so far in shape (but for the tokens) or in number format.
+        """
         end = self.length + rows.shape[-2]
+        if self._store is not None:
+            self._check_alike(rows)
         if self._store is None or end > self._store.shape[-2]:
             room = max(end, self.capacity, 2 * self.length)
             grown = rows.new_empty(*rows.shape[:-2], room, rows.shape[-1])
@@ -104,19 +111,32 @@ class GrowingTensor:
         self._store[..., self.length : end, :] = rows.detach()
         self.length = end
 
+    def _check_alike(self, rows: Tensor) -> None:
+        ours, theirs = (
+            (*tensor.shape[:-2], tensor.shape[-1], tensor.dtype)
+            for tensor in (self._store, rows)
+        )
+        if ours != theirs:
+            raise ValueError(
+                f"cache: expected rows like {tuple(self.rows.shape)} of {self._store.dtype}, "
+                f"got {tuple(rows.shape)} of {rows.dtype}"
+            )
+
     def truncate(self, length: int) -> None:
-        """Forget all tokens but the first `length`."""
+        """Forget all tokens but the first `length`. Raises ValueError if there are fewer."""
         if whole_number("length", length, minimum=0) > self.length:
             raise ValueError(
                 f"length: expected at most {self.length} cached tokens, got {length}"
             )
         self.length = length
+        if length == 0:
+            self._store = None
 
 
 class KeyValueCache:
     """What multi-head, grouped-query and multi-query attention keep of a token: keys and values.
 
-    keys, values: (batch, kv_heads, tokens, head_dim).
+    keys, values: (batch, kv_heads, tokens, head_dim). ValueError while there are none.
     """
 
     def __init__(self, capacity: int = 0):
@@ -135,6 +155,7 @@ class KeyValueCache:
         return self._values.rows
 
     def append(self, keys: Tensor, values: Tensor) -> None:
+        """keys, values: (batch, kv_heads, new tokens, head_dim). Errors as in `GrowingTensor.append`."""
         self._keys.append(keys)
         self._values.append(values)
 
@@ -150,6 +171,7 @@ class RotaryEmbedding(nn.Module):
     dim: how many numbers are turned; pairs are (0, 1), (2, 3), ... as in DeepSeek-V3's weights. 0 turns nothing.
     theta: the base of the frequencies, `rope_theta`.
     forward(positions (seq)) returns cosines and sines, each (seq, dim / 2).
+    Raises ValueError if dim is odd or theta no number above zero. Report: RoPE in equations 3 and 8.
     """
 
     def __init__(
@@ -174,9 +196,12 @@ class RotaryEmbedding(nn.Module):
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn the last numbers of x, pair by pair, and leave those before them as they are.
 
-    x: (..., seq, width). cos, sin: (seq, pairs). Returns the shape of x.
+    x: (..., seq, width). cos, sin: (seq, pairs). Returns the shape of x. Report: RoPE in equations 3 and 8.
+    Raises ValueError if there are more numbers to turn than x has.
     """
     n_turned = 2 * cos.shape[-1]
+    if n_turned > x.shape[-1]:
+        raise ValueError(f"x: expected at least {n_turned} numbers, got {x.shape[-1]}")
     kept, turned = x.split([x.shape[-1] - n_turned, n_turned], dim=-1)
     first, second = turned[..., 0::2], turned[..., 1::2]  # (..., seq, pairs)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
@@ -187,7 +212,12 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 # %% ../notebooks/mla.ipynb #ab9413ea
 def rotary_frequencies(dim: int, theta: float, scaling: YarnScaling | None) -> Tensor:
-    """Radians per position of each pair: (dim / 2). With `scaling`, slow pairs are slowed down further (YaRN)."""
+    """Radians per position of each pair: (dim / 2). With `scaling`, slow pairs are slowed down further (YaRN).
+
+    Raises ValueError if YaRN is to stretch pairs that all turn equally fast (theta 1 or less). Report: section 4.3.
+    """
+    if scaling is not None and theta <= 1:
+        raise ValueError(f"theta: expected more than 1 with YaRN, got {theta}")
     exponents = torch.arange(0, dim, 2, dtype=torch.float32, device="cpu") / max(dim, 1)
     plain = 1.0 / theta**exponents
     if scaling is None or dim == 0:
@@ -208,7 +238,11 @@ def rotary_frequencies(dim: int, theta: float, scaling: YarnScaling | None) -> T
 
 
 def yarn_mscale(factor: float, coefficient: float = 1.0) -> float:
-    """YaRN's factor for queries and keys when the context is stretched `factor` times: 0.1 c ln(factor) + 1."""
+    """YaRN's factor for queries and keys when the context is stretched `factor` times: 0.1 c ln(factor) + 1.
+
+    1 if it is not stretched. Raises ValueError if factor is no number above zero. Report: section 4.3.
+    """
+    finite_number("factor", factor)
     return 0.1 * coefficient * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 
@@ -223,19 +257,48 @@ def yarn_amplitude(scaling: YarnScaling | None) -> float:
 
 
 def softmax_scale(d_qk: int, scaling: YarnScaling | None) -> float:
-    """What scores are multiplied by before softmax: 1 / sqrt(d_qk), under YaRN times mscale squared."""
+    """What scores are multiplied by before softmax: 1 / sqrt(d_qk), under YaRN times mscale squared.
+
+    Report: equation 10, and section 4.3 for the second. Raises ValueError if d_qk is no whole number from 1.
+    """
+    whole_number("d_qk", d_qk)
     if scaling is None or not scaling.mscale_all_dim:
         return d_qk**-0.5
     return d_qk**-0.5 * yarn_mscale(scaling.factor, scaling.mscale_all_dim) ** 2
 
 # %% ../notebooks/mla.ipynb #c7460c13
+def split_heads(x: Tensor, head_dim: int) -> Tensor:
+    """(batch, seq, heads * head_dim) to (batch, heads, seq, head_dim)."""
+    return x.unflatten(-1, (-1, head_dim)).transpose(1, 2)
+
+
+def check_config(config: object) -> DeepSeekConfig:
+    """`config`, if it is a DeepSeekConfig. Raises ValueError otherwise."""
+    if not isinstance(config, DeepSeekConfig):
+        raise ValueError(f"config: expected a DeepSeekConfig, got {shown(config)}")
+    return config
+
+
+def check_input(x: object, size: int, cache: object, kind: type) -> None:
+    """Raise ValueError unless x is (batch, seq, size), not of whole numbers, and cache is None or of that kind."""
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[-1] != size:
+        got = tuple(x.shape) if isinstance(x, Tensor) else shown(x)
+        raise ValueError(f"x: expected (batch, seq, {size}), got {got}")
+    if not x.is_floating_point():
+        raise ValueError(f"x: expected floating-point numbers, got {x.dtype}")
+    if cache is not None and not isinstance(cache, kind):
+        raise ValueError(
+            f"cache: expected a {kind.__name__} or None, got {type(cache).__name__}"
+        )
+
+
 class MultiHeadAttention(nn.Module):
     """Multi-head, grouped-query or multi-query attention, as a twin of `MultiHeadLatentAttention`.
 
     config: hidden_size, num_attention_heads, v_head_dim (the width of all heads), rope_theta and rope_scaling count.
     n_kv_heads: heads of keys and values; None is one per query head (multi-head), 1 is multi-query.
     rotary_dim: how many numbers at the end of each query and key are turned; None is all of them, 0 is none.
-    Raises ValueError if n_kv_heads does not divide the heads or rotary_dim does not fit into a head.
+    Raises ValueError if n_kv_heads does not divide the heads or rotary_dim is odd or wider than a head.
     """
 
     def __init__(
@@ -245,6 +308,7 @@ class MultiHeadAttention(nn.Module):
         rotary_dim: int | None = None,
     ):
         super().__init__()
+        check_config(config)
         self.n_heads, self.head_dim = config.num_attention_heads, config.v_head_dim
         self.n_kv_heads = n_kv_heads if n_kv_heads is not None else self.n_heads
         if self.n_heads % whole_number("n_kv_heads", self.n_kv_heads):
@@ -256,6 +320,8 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(
                 f"rotary_dim: expected at most {self.head_dim}, got {rotary_dim}"
             )
+        if rotary_dim % 2:
+            raise ValueError(f"rotary_dim: expected an even number, got {rotary_dim}")
         d, bias = config.hidden_size, config.attention_bias
         self.q_proj = nn.Linear(d, self.n_heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(d, self.n_kv_heads * self.head_dim, bias=bias)
@@ -270,19 +336,16 @@ class MultiHeadAttention(nn.Module):
         return KeyValueCache(capacity)
 
     def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """x: (batch, seq, hidden), the tokens after those in `cache`, to which they are added. Same shape back."""
-        batch, seq, _ = x.shape
+        """x: (batch, seq, hidden), the tokens after those in `cache`, to which they are added. Same shape back.
+
+        Raises ValueError if the shape of x or the kind of cache is wrong.
+        """
+        check_input(x, self.o_proj.out_features, cache, KeyValueCache)
         past = cache.length if cache is not None else 0
-        cos, sin = self.rotary(torch.arange(past, past + seq, device=x.device))
-        q = (
-            self.q_proj(x).view(batch, seq, -1, self.head_dim).transpose(1, 2)
-        )  # (batch, heads, seq, d)
-        k = (
-            self.k_proj(x).view(batch, seq, -1, self.head_dim).transpose(1, 2)
-        )  # (batch, kv_heads, seq, d)
-        v = (
-            self.v_proj(x).view(batch, seq, -1, self.head_dim).transpose(1, 2)
-        )  # (batch, kv_heads, seq, d)
+        cos, sin = self.rotary(torch.arange(past, past + x.shape[1], device=x.device))
+        q = split_heads(self.q_proj(x), self.head_dim)  # (batch, heads, seq, d)
+        k = split_heads(self.k_proj(x), self.head_dim)  # (batch, kv_heads, seq, d)
+        v = split_heads(self.v_proj(x), self.head_dim)  # (batch, kv_heads, seq, d)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
             cache.append(k, v)
@@ -322,7 +385,7 @@ class LatentCache:
         return self.entries[..., self.kv_lora_rank :]
 
     def append(self, entries: Tensor) -> None:
-        """entries: (batch, new tokens, kv_lora_rank + qk_rope_head_dim)."""
+        """entries: (batch, new tokens, kv_lora_rank + qk_rope_head_dim). Errors as in `GrowingTensor.append`."""
         self._entries.append(entries)
 
     def truncate(self, length: int) -> None:
@@ -330,8 +393,8 @@ class LatentCache:
         self._entries.truncate(length)
 
 # %% ../notebooks/mla.ipynb #35d4d8b2
-class MultiHeadLatentAttention(nn.Module):
-    """Multi-head latent attention (DeepSeek-V3 report, equations 1 to 11).
+class LatentProjections(nn.Module):
+    """The matrices of multi-head latent attention, and what a token makes with them before tokens meet.
 
     Parameters bear the names of the published weights. `q_lora_rank` None leaves the queries uncompressed.
     The norms inside use eps 1e-6 whatever `rms_norm_eps` says, as the published model does.
@@ -339,7 +402,7 @@ class MultiHeadLatentAttention(nn.Module):
 
     def __init__(self, config: DeepSeekConfig):
         super().__init__()
-        self.config = config
+        self.config = check_config(config)
         d, bias, n_heads = (
             config.hidden_size,
             config.attention_bias,
@@ -364,52 +427,14 @@ class MultiHeadLatentAttention(nn.Module):
         )
         self.scale = softmax_scale(d_qk, config.rope_scaling)
 
-    def new_cache(self, capacity: int = 0) -> LatentCache:
-        return LatentCache(self.config, capacity)
-
-    def forward(
-        self, x: Tensor, cache: LatentCache | None = None, absorbed: bool | None = None
-    ) -> Tensor:
-        """Attention of new tokens to themselves and to all tokens before them.
-
-        x: (batch, seq, hidden_size), the tokens that follow those in `cache`; without a cache they start at 0.
-        cache: gets the entries of x appended. It keeps no gradients; train without one.
-        absorbed: which way to calculate; None takes the absorbed way where a cache is given and it multiplies less.
-        Returns (batch, seq, hidden_size). Raises ValueError if the shape of x or the kind of cache is wrong.
-        """
-        d = self.config.hidden_size
-        if x.dim() != 3 or x.shape[-1] != d:
-            raise ValueError(f"x: expected (batch, seq, {d}), got {tuple(x.shape)}")
-        if cache is not None and not isinstance(cache, LatentCache):
-            raise ValueError(
-                f"cache: expected a LatentCache or None, got {type(cache).__name__}"
-            )
-        seq = x.shape[1]
-        past = cache.length if cache is not None else 0
-        cos, sin = self.rotary(torch.arange(past, past + seq, device=x.device))
-        q = rotate(self.queries(x), cos, sin)  # (batch, heads, seq, d_nope + d_rope)
-        entries = rotate(self.compress(x), cos, sin)  # (batch, seq, d_c + d_rope)
-        if cache is not None:
-            cache.append(entries)
-            entries = cache.entries  # (batch, past + seq, d_c + d_rope)
-        if absorbed is None:
-            absorbed = cache is not None and absorbing_pays(
-                self.config, seq, past + seq
-            )
-        heads = (
-            self.attend_absorbed(q, entries)
-            if absorbed
-            else self.attend_naive(q, entries)
-        )
-        return self.o_proj(heads.transpose(1, 2).flatten(2))  # (batch, seq, hidden)
-
     def queries(self, x: Tensor) -> Tensor:
         """(batch, seq, hidden) to (batch, heads, seq, d_nope + d_rope), not turned yet (equations 6 to 9)."""
         if self.config.q_lora_rank is None:
             q = self.q_proj(x)
         else:
             q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
-        return q.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
+        d_qk = self.config.qk_nope_head_dim + self.config.qk_rope_head_dim
+        return split_heads(q, d_qk)
 
     def compress(self, x: Tensor) -> Tensor:
         """(batch, seq, hidden) to latent and rotary key, side by side, not turned yet (equations 1 and 3)."""
@@ -418,6 +443,10 @@ class MultiHeadLatentAttention(nn.Module):
             [self.config.kv_lora_rank, self.config.qk_rope_head_dim], -1
         )
         return torch.cat((self.kv_a_layernorm(latent), k_rope), dim=-1)
+
+# %% ../notebooks/mla.ipynb #6d9e4b13
+class MultiHeadLatentAttention(LatentProjections):
+    """Multi-head latent attention (DeepSeek-V3 report, equations 1 to 11), in its naive and its absorbed way."""
 
     def attend_naive(self, q: Tensor, entries: Tensor) -> Tensor:
         """Unfold keys and values of all tokens, then attend as multi-head attention does (equations 2, 4, 5, 10).
@@ -429,11 +458,9 @@ class MultiHeadLatentAttention(nn.Module):
         latent, k_rope = entries.split(
             [config.kv_lora_rank, config.qk_rope_head_dim], dim=-1
         )
-        unfolded = self.kv_b_proj(latent).unflatten(
-            -1, (config.num_attention_heads, -1)
-        )
-        k_nope, v = unfolded.transpose(1, 2).split(
-            [config.qk_nope_head_dim, config.v_head_dim], dim=-1
+        widths = [config.qk_nope_head_dim, config.v_head_dim]
+        k_nope, v = split_heads(self.kv_b_proj(latent), sum(widths)).split(
+            widths, dim=-1
         )  # (batch, heads, keys, d_nope), (batch, heads, keys, d_v)
         k_rope = k_rope[:, None].expand(
             -1, config.num_attention_heads, -1, -1
@@ -463,6 +490,40 @@ class MultiHeadLatentAttention(nn.Module):
             "bhsc,hvc->bhsv", mixed, w_uv
         )  # the value's matrix, once a query
 
+    def new_cache(self, capacity: int = 0) -> LatentCache:
+        return LatentCache(self.config, capacity)
+
+    def forward(
+        self, x: Tensor, cache: LatentCache | None = None, absorbed: bool | None = None
+    ) -> Tensor:
+        """Attention of new tokens to themselves and to all tokens before them.
+
+        x: (batch, seq, hidden_size), the tokens that follow those in `cache`; without a cache they start at 0.
+        cache: gets the entries of x appended. It keeps no gradients; train without one.
+        absorbed: which way to calculate; None takes the absorbed way where a cache is given and it multiplies less.
+        Returns (batch, seq, hidden_size). Raises ValueError if x, the kind of cache or `absorbed` is wrong.
+        """
+        check_input(x, self.config.hidden_size, cache, LatentCache)
+        seq = x.shape[1]
+        past = cache.length if cache is not None else 0
+        cos, sin = self.rotary(torch.arange(past, past + seq, device=x.device))
+        q = rotate(self.queries(x), cos, sin)  # (batch, heads, seq, d_nope + d_rope)
+        entries = rotate(self.compress(x), cos, sin)  # (batch, seq, d_c + d_rope)
+        if cache is not None:
+            cache.append(entries)
+            entries = cache.entries  # (batch, past + seq, d_c + d_rope)
+        if absorbed is None:
+            absorbed = cache is not None and absorbing_pays(
+                self.config, seq, past + seq
+            )
+        flag("absorbed", absorbed)
+        heads = (
+            self.attend_absorbed(q, entries)
+            if absorbed
+            else self.attend_naive(q, entries)
+        )
+        return self.o_proj(heads.transpose(1, 2).flatten(2))  # (batch, seq, hidden)
+
 # %% ../notebooks/mla.ipynb #7a0eb39f
 def mla_multiplications(
     config: DeepSeekConfig, seq: int, n_keys: int, absorbed: bool
@@ -470,7 +531,10 @@ def mla_multiplications(
     """Multiplications of one layer for `seq` new tokens of one sequence that has `n_keys` tokens with them.
 
     Every new token is multiplied with every key, later ones too: that is what the code does before it masks.
+    Raises ValueError if seq or n_keys is no whole number or n_keys is below seq.
     """
+    whole_number("seq", seq, minimum=0)
+    whole_number("n_keys", n_keys, minimum=seq)
     c, n_heads = config.kv_lora_rank, config.num_attention_heads
     nope, rope, v = config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim
     d, q_rank = config.hidden_size, config.q_lora_rank
@@ -490,10 +554,8 @@ def mla_multiplications(
 
 def absorbing_pays(config: DeepSeekConfig, seq: int, n_keys: int) -> bool:
     """True if the absorbed way multiplies less than the naive one."""
-    ways = (
-        mla_multiplications(config, seq, n_keys, absorbed) for absorbed in (True, False)
-    )
-    return next(ways) < next(ways)
+    absorbed = mla_multiplications(config, seq, n_keys, absorbed=True)
+    return absorbed < mla_multiplications(config, seq, n_keys, absorbed=False)
 
 # %% ../notebooks/mla.ipynb #81e092a7
 N_FACTS, N_KEYS, N_ATTRIBUTES, N_VALUES, N_QUESTIONS = 24, 64, 4, 16, 8
@@ -505,7 +567,9 @@ def recall_batch(
     """Facts and questions: keys (batch, facts), all different; values (batch, facts, attributes);
 
     asked (batch, questions), the positions of the facts that are asked for. The generator decides everything.
+    Raises ValueError if batch is no whole number from 1.
     """
+    whole_number("batch", batch)
     keys = torch.rand(batch, N_KEYS, generator=generator).argsort(dim=1)[:, :N_FACTS]
     values = torch.randint(
         N_VALUES, (batch, N_FACTS, N_ATTRIBUTES), generator=generator
@@ -563,42 +627,73 @@ class RecallModel(nn.Module):
         return self.head(self.head_norm(x)).unflatten(-1, (N_ATTRIBUTES, N_VALUES))
 
 
-def recall_attention(kind: str, cached: int, rotary_dim: int) -> nn.Module:
+def recall_attention(kind: str, cached: int, rotary_dim: int, norm: bool) -> nn.Module:
     """Attention of 8 heads on 64 dimensions that keeps `cached` numbers per token.
 
-    kind: "heads" shares keys and values of width 8 among the heads (128 numbers: multi-head, 16: multi-query);
-    "latent" is latent attention, its shared key 4 numbers wide, or 2 if it keeps only 8 numbers.
-    rotary_dim: how many numbers of each key are turned: 0, 4 or 8 with heads; with a latent 0 or all of the shared key.
+    kind: "heads" shares keys and values of width 8 among the heads: `cached` is 16 (multi-query), 32, 64 or 128
+    (multi-head), or 8, which is multi-query with heads of width 4. "latent" is latent attention, its shared key
+    4 numbers wide, or 2 if it keeps only 8 numbers.
+    rotary_dim: how many numbers of each key are turned; with a latent 0 or all of the shared key.
+    norm: whether what is kept goes through an RMSNorm: the latent, or with heads the keys and the values.
+    Raises ValueError if one of them does not fit.
     """
-    rope_dim = 4 if cached > 8 else 2
     one_of("kind", kind, ("heads", "latent"))
-    if kind == "latent" and rotary_dim not in (0, rope_dim):
-        raise ValueError(f"rotary_dim: expected 0 or {rope_dim}, got {rotary_dim}")
+    flag("norm", norm)
+    rope_dim = 2 if cached == 8 else 4
+    whole_number("cached", cached, minimum=rope_dim + 1)
     config = DeepSeekConfig.from_dict(
         published_config("tiny")
         | {
             "hidden_size": 64,
             "num_attention_heads": 8,
             "q_lora_rank": None,
-            "kv_lora_rank": max(cached - rope_dim, 1),
+            "kv_lora_rank": cached - rope_dim,
             "qk_nope_head_dim": 8,
             "qk_rope_head_dim": rope_dim,
-            "v_head_dim": 8,
+            "v_head_dim": 4 if kind == "heads" and cached == 8 else 8,
         }
     )
     if kind == "heads":
-        return MultiHeadAttention(config, cached // 16, rotary_dim)
+        if cached not in (8, 16, 32, 64, 128):
+            raise ValueError(f"cached: expected 8, 16, 32, 64 or 128, got {cached}")
+        n_kv_heads = max(cached // 16, 1)
+        attention = MultiHeadAttention(config, n_kv_heads, rotary_dim)
+        if norm:
+            attention.k_proj = nn.Sequential(attention.k_proj, RMSNorm(cached // 2))
+            attention.v_proj = nn.Sequential(attention.v_proj, RMSNorm(cached // 2))
+        return attention
+    if rotary_dim not in (0, rope_dim):
+        raise ValueError(f"rotary_dim: expected 0 or {rope_dim}, got {rotary_dim}")
     attention = MultiHeadLatentAttention(config)
     attention.rotary = RotaryEmbedding(
         rotary_dim
     )  # 0: the shared key is still there, but does not turn
+    if not norm:
+        attention.kv_a_layernorm = nn.Identity()
     return attention
 
 
+def on_one_thread(work):
+    """The same function, run on one thread of the processor."""
+
+    @functools.wraps(work)
+    def run(*arguments, **named):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return work(*arguments, **named)
+        finally:
+            torch.set_num_threads(threads)
+
+    return run
+
+
+@on_one_thread
 def train_recall(
     kind: str,
     cached: int,
     rotary_dim: int,
+    norm: bool,
     seed: int,
     steps: int = 500,
     learning_rate: float = 6e-3,
@@ -606,14 +701,15 @@ def train_recall(
 ) -> dict:
     """Train one model on one thread, with its own seed for weights and data, and test it on facts it never saw.
 
+    kind, cached, rotary_dim, norm: as in `recall_attention`. steps: of 32 sequences each.
     Returns what it was given, its parameters, accuracy (every 100 steps: `curve`, and at the end) and seconds.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    whole_number("steps", steps, minimum=10)
+    finite_number("learning_rate", learning_rate)
     start = time.perf_counter()
-    torch.manual_seed(seed)
+    torch.manual_seed(whole_number("seed", seed, minimum=0))
     model = RecallModel(
-        recall_attention(kind, cached, rotary_dim), 64, block_parameters
+        recall_attention(kind, cached, rotary_dim, norm), 64, block_parameters
     )
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=0.0
@@ -634,12 +730,13 @@ def train_recall(
         schedule.step()
         if step % 100 == 0 or step == steps:
             curve.append(recall_accuracy(model))
-    torch.set_num_threads(threads)
     return {
         "kind": kind,
         "cached": cached,
         "rotary_dim": rotary_dim,
+        "norm": norm,
         "seed": seed,
+        "steps": steps,
         "learning_rate": learning_rate,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "curve": curve,
@@ -729,9 +826,15 @@ def keys_and_values(model: TextModel, tokens: Tensor) -> list[Tensor]:
 
 
 def directions_for(energy: float, singular_values: Tensor) -> int:
-    """How many directions hold this share of the energy, the sum of the squared singular values."""
-    shares = singular_values.square().cumsum(0) / singular_values.square().sum()
-    return int((shares < energy).sum()) + 1
+    """How many directions hold this share of the energy, the sum of the squared singular values.
+
+    energy: above 0, at most 1. singular_values: from large to small, as torch returns them.
+    """
+    if not 0 < energy <= 1:
+        raise ValueError(f"energy: expected above 0 and at most 1, got {energy}")
+    squares = singular_values.square()
+    shares = squares.cumsum(0) / squares.sum()
+    return min(int((shares < energy).sum()) + 1, len(squares))
 
 
 def keep_directions(model: TextModel, directions: list[Tensor]) -> TextModel:
@@ -742,84 +845,100 @@ def keep_directions(model: TextModel, directions: list[Tensor]) -> TextModel:
             (attention.k_proj.weight, attention.v_proj.weight)
         )  # (2 hidden, hidden)
         keys, values = (kept @ kept.T @ both).chunk(2)
-        attention.k_proj.weight.copy_(keys)
-        attention.v_proj.weight.copy_(values)
+        attention.k_proj.weight.data.copy_(keys)
+        attention.v_proj.weight.data.copy_(values)
     return model
 
 
+def split_text(text: Tensor) -> tuple[Tensor, Tensor]:
+    """The first nine tenths, for training, and the rest, which training never sees."""
+    return text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
+
+
+def even_windows(text: Tensor) -> Tensor:
+    """64 pieces that lie evenly over a text."""
+    return text_windows(text, torch.arange(64) * (len(text) // 65))
+
+
+def train_text_model(model: TextModel, text: Tensor, seed: int, steps: int) -> None:
+    """Train on random pieces of the text, 8 a step."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 3e-3, total_steps=steps, pct_start=0.1
+    )
+    for _ in range(steps):
+        starts = torch.randint(len(text) - 129, (8,), generator=generator)
+        loss = text_loss(model, text_windows(text, starts))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def counted_directions(matrices: list[Tensor]) -> list[int]:
+    """Directions that hold 90 % of the energy of each matrix."""
+    return [directions_for(0.9, torch.linalg.svdvals(matrix)) for matrix in matrices]
+
+
+def centred(matrices: list[Tensor]) -> list[Tensor]:
+    """The mean row of each matrix taken off."""
+    return [matrix - matrix.mean(dim=0) for matrix in matrices]
+
+
+@on_one_thread
 def measure_rank(
     seed: int, steps: int, ranks: tuple[int, ...] = (8, 16, 32, 64)
 ) -> dict:
     """Train a TextModel on one thread, then say where its keys and values have few directions.
 
     Directions that hold 90 % of the energy, for each layer: of the weights, of random weights of the same shape,
-    of the keys and values of unseen text, before and after training. And the loss on unseen text if keys and values
-    keep only `ranks` directions, chosen by the weights or by the activations on other text.
+    of the keys (before they are turned) and values of unseen text, before and after training, and with their mean
+    taken off. And the bits per byte of unseen text if keys and values keep only `ranks` directions, chosen by the
+    weights or by the activations on other text.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     start = time.perf_counter()
+    train, unseen = split_text(library_text())
+    test, other = even_windows(unseen), even_windows(train)
     torch.manual_seed(seed)
-    text, generator = library_text(), torch.Generator().manual_seed(seed)
-    train, unseen = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
-    test = text_windows(unseen, torch.arange(64) * (len(unseen) // 65))
-    other = text_windows(train, torch.arange(64) * (len(train) // 65))
     model = TextModel()
-
-    def spectra() -> list[Tensor]:
-        return [
-            torch.linalg.svdvals(rows) for rows in keys_and_values(model, test[:, :-1])
-        ]
-
     with torch.no_grad():
-        before = spectra()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 3e-3, total_steps=steps, pct_start=0.1
-    )
-    for _ in range(steps):
-        starts = torch.randint(len(train) - 129, (8,), generator=generator)
-        loss = text_loss(model, text_windows(train, starts))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        untrained = keys_and_values(model, test[:, :-1])
+    train_text_model(model, train, seed, steps)
     model.requires_grad_(False)
-    both = [
+    trained = keys_and_values(model, test[:, :-1])
+    elsewhere = keys_and_values(model, other[:, :-1])
+    weights = [
         torch.cat((layer.k_proj.weight, layer.v_proj.weight))
         for layer in model.attention
     ]
-    by_weights = [torch.linalg.svd(weight, full_matrices=False).U for weight in both]
-    by_activations = [
-        torch.linalg.svd(rows.T, full_matrices=False).U
-        for rows in keys_and_values(model, other[:, :-1])
-    ]
+    bases = {
+        "weights": [torch.linalg.svd(w, full_matrices=False).U for w in weights],
+        "activations": [
+            torch.linalg.svd(rows.T, full_matrices=False).U for rows in elsewhere
+        ],
+    }
     cut = {
         chosen_by: [
-            text_loss(keep_directions(model, [u[:, :rank] for u in bases]), test).item()
+            text_loss(keep_directions(model, [u[:, :rank] for u in us]), test).item()
             for rank in ranks
         ]
-        for chosen_by, bases in (
-            ("weights", by_weights),
-            ("activations", by_activations),
-        )
+        for chosen_by, us in bases.items()
     }
-    random_weights = [torch.randn_like(weight) for weight in both]
-    result = {
+    return {
         "seed": seed,
         "steps": steps,
         "bits_per_byte": text_loss(model, test).item(),
         "ranks": list(ranks),
         "cut": cut,
         "directions": {
-            "weights": [directions_for(0.9, torch.linalg.svdvals(w)) for w in both],
-            "random weights": [
-                directions_for(0.9, torch.linalg.svdvals(w)) for w in random_weights
-            ],
-            "activations, untrained": [directions_for(0.9, s) for s in before],
-            "activations, trained": [directions_for(0.9, s) for s in spectra()],
+            "weights": counted_directions(weights),
+            "random weights": counted_directions(
+                [torch.randn_like(weight) for weight in weights]
+            ),
+            "activations, untrained": counted_directions(untrained),
+            "activations, trained": counted_directions(trained),
+            "trained, mean taken off": counted_directions(centred(trained)),
         },
         "seconds": time.perf_counter() - start,
     }
-    torch.set_num_threads(threads)
-    return result

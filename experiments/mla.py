@@ -17,21 +17,23 @@ from deepseek_explained.mla import measure_rank, train_recall
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "deepseek_explained" / "recorded" / "mla.json"
+SEEDS = range(5)
 
-# kind of attention, cached numbers per token, how many numbers of each key are turned
-MODELS = [
-    *[("heads", 128, 0), ("heads", 128, 4), ("heads", 128, 8)],
-    *[("heads", 64, 0), ("heads", 64, 8), ("heads", 32, 0), ("heads", 32, 8)],
-    *[("heads", 16, 0), ("heads", 16, 8)],
-    *[("latent", 64, 0), ("latent", 64, 4), ("latent", 32, 0), ("latent", 32, 4)],
-    *[("latent", 16, 0), ("latent", 16, 4), ("latent", 8, 0), ("latent", 8, 2)],
-]
-RECALL = [(*model, seed, 500, 6e-3) for seed in range(3) for model in MODELS]
-RECALL += [(*model, seed, 500, 6e-3) for seed in (3, 4) for model in MODELS if model[2] == 0]
-# the same comparison at other learning rates and twice as long: is it the setting that decides?
-ARMS = [("heads", 32, 0), ("latent", 32, 0), ("heads", 16, 0), ("latent", 16, 0), ("latent", 8, 0)]
-RECALL += [(*arm, seed, 500, rate) for seed in range(3) for arm in ARMS for rate in (3e-3, 1.2e-2)]
-RECALL += [(*arm, seed, 1000, 6e-3) for seed in range(3) for arm in ARMS]
+# A model: kind of attention, cached numbers per token, how many numbers of each key are turned, norm on what is kept.
+# Without rotary encoding, with and without the norm:
+MODELS = [("heads", cached, 0, norm) for cached in (8, 16, 32, 64, 128) for norm in (False, True)]
+MODELS += [("latent", cached, 0, norm) for cached in (8, 16, 32, 64) for norm in (False, True)]
+RECALL = [(*model, seed, 500, 6e-3) for seed in SEEDS for model in MODELS]
+# As the two are usually built, the norm on the latent only: at other learning rates, and twice as long:
+SETTINGS = [(500, 3e-3), (500, 1.2e-2), (1000, 6e-3)]
+SMALL = [("heads", 32, 0, False), ("latent", 32, 0, True)]
+SMALL += [("heads", 16, 0, False), ("latent", 16, 0, True)]
+RECALL += [(*model, seed, *setting) for setting in SETTINGS for seed in range(3) for model in SMALL]
+# and with part of each key turned, or all of it:
+TURNED = [("heads", 128, 4, False)]
+TURNED += [("heads", cached, 8, False) for cached in (128, 64, 32, 16)]
+TURNED += [("latent", cached, 4, True) for cached in (64, 32, 16)]
+RECALL += [(*model, seed, 500, 6e-3) for seed in range(3) for model in TURNED]
 RANK = [(seed, 600) for seed in range(3)]
 
 
@@ -46,10 +48,18 @@ def machine() -> str:
 
 
 def run(job: tuple) -> dict:
-    if len(job) == 2:
-        return measure_rank(*job)
-    kind, cached, rotary_dim, seed, steps, rate = job
-    return train_recall(kind, cached, rotary_dim, seed, steps, rate)
+    return measure_rank(*job) if len(job) == 2 else train_recall(*job)
+
+
+def rounded(value: object) -> object:
+    """The same with five digits of every number after the point."""
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return value
 
 
 def main() -> None:
@@ -65,12 +75,17 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
-    where = {"machine": machine(), "torch": torch.__version__, "commit": commit}
+    where = {
+        "machine": machine(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": commit,
+    }
     for first in range(0, len(waiting), 2):
         pair = waiting[first : first + 2]
         for job, result in zip(pair, Parallel(2)(delayed(run)(job) for job in pair), strict=True):
             part = "rank" if len(job) == 2 else "recall"
-            record[part].append({"job": list(job), **result, **where})
+            record[part].append({"job": list(job), **rounded(result), **where})
         RECORD.parent.mkdir(exist_ok=True)
         RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     left = len(missing) - len(waiting)

@@ -1,8 +1,11 @@
 """Latent attention against transformers, against itself the other way round, and against what causality demands."""
 
+import importlib.util
+import json
 import os
 import random
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,14 +32,24 @@ from deepseek_explained.mla import (
     RecallModel,
     RMSNorm,
     RotaryEmbedding,
+    TextModel,
     absorbing_pays,
     attend,
+    directions_for,
+    keep_directions,
+    keys_and_values,
+    library_text,
+    measure_rank,
     mla_multiplications,
+    recall_accuracy,
     recall_attention,
     recall_batch,
     rotary_frequencies,
     rotate,
     softmax_scale,
+    split_text,
+    text_loss,
+    text_windows,
     train_recall,
     yarn_mscale,
 )
@@ -435,9 +448,10 @@ def test_recall_batches_are_what_they_say_and_depend_on_the_generator_alone():
 
 
 @pytest.mark.parametrize("kind", ["heads", "latent"])
-def test_recall_models_keep_what_they_claim_and_have_equal_parameters(kind):
-    for cached in (16, 32, 64):
-        attention = recall_attention(kind, cached, 0)
+@pytest.mark.parametrize("norm", [True, False])
+def test_recall_models_keep_what_they_claim_and_have_equal_parameters(kind, norm):
+    for cached in (8, 16, 32, 64):
+        attention = recall_attention(kind, cached, 0, norm)
         cache = attention.new_cache()
         attention(torch.randn(1, 3, 64), cache)
         kept = (
@@ -459,7 +473,7 @@ def test_recall_models_keep_what_they_claim_and_have_equal_parameters(kind):
 
 def test_an_answer_needs_the_fact():
     torch.manual_seed(0)
-    model = RecallModel(recall_attention("heads", 128, 0), 64, 48_000)
+    model = RecallModel(recall_attention("heads", 128, 0, False), 64, 48_000)
     keys, values, asked = recall_batch(torch.Generator().manual_seed(0), 2)
     before = model(keys, values, asked)
     changed = values.clone()
@@ -471,10 +485,10 @@ def test_an_answer_needs_the_fact():
 
 def test_training_learns_and_repeats():
     assert (
-        train_recall("latent", 64, 0, seed=3, steps=200)["accuracy"] > 0.2
+        train_recall("latent", 64, 0, True, seed=3, steps=200)["accuracy"] > 0.2
     )  # a guess is right once in 16
     first, second, other = (
-        train_recall("heads", 64, 8, seed=seed, steps=20)["accuracy"] for seed in (3, 3, 4)
+        train_recall("heads", 64, 8, False, seed=seed, steps=20)["accuracy"] for seed in (3, 3, 4)
     )
     assert first == second != other
 
@@ -501,13 +515,68 @@ def test_training_learns_and_repeats():
             lambda: layer_of(TINY)(torch.zeros(1, 2, 8), KeyValueCache()),
             "cache: expected a LatentCache or None, got KeyValueCache",
         ),
-        (lambda: mixed_batches(), "cache: expected rows like (2, 3, 6), got (1, 1, 6)"),
         (
-            lambda: RecallModel(recall_attention("heads", 128, 0), 64, 100),
+            lambda: mixed_batches(),
+            "cache: expected rows like (2, 3, 6) of torch.float32, got (1, 1, 6) of torch.float32",
+        ),
+        (
+            lambda: RecallModel(recall_attention("heads", 128, 0, False), 64, 100),
             "block_parameters: expected more than",
         ),
-        (lambda: recall_attention("tail", 64, 0), "kind: expected one of heads, latent"),
-        (lambda: recall_attention("latent", 64, 8), "rotary_dim: expected 0 or 4, got 8"),
+        (lambda: recall_attention("heads", 24, 0, True), "cached: expected 8, 16, 32, 64 or 128"),
+        (lambda: recall_attention("heads", 256, 0, True), "cached: expected 8, 16, 32, 64 or 128"),
+        (lambda: recall_attention("latent", 4, 0, True), "cached: expected a whole number from 5"),
+        (lambda: recall_attention("latent", 16, 0, 1), "norm: expected true or false, got 1"),
+        (lambda: train_recall("heads", 16, 0, True, 0, steps=0), "steps: expected a whole number"),
+        (lambda: train_recall("heads", 16, 0, True, 0, 20, -1.0), "learning_rate: expected"),
+        (lambda: train_recall("heads", 16, 0, True, -1, 20), "seed: expected a whole number"),
+        (lambda: recall_batch(torch.Generator(), 0), "batch: expected a whole number"),
+        (lambda: directions_for(2.0, torch.ones(4)), "energy: expected above 0 and at most 1"),
+        (lambda: directions_for(float("nan"), torch.ones(4)), "energy: expected above 0"),
+        (lambda: LatentCache(TINY).entries, "cache: expected at least one token, it is empty"),
+        (lambda: LatentCache(TINY).latent, "cache: expected at least one token, it is empty"),
+        (lambda: KeyValueCache().keys, "cache: expected at least one token, it is empty"),
+        (lambda: mixed_precision(0), "of torch.float32, got (1, 1, 6) of torch.float64"),
+        (lambda: mixed_precision(32), "of torch.float32, got (1, 1, 6) of torch.float64"),
+        (lambda: softmax_scale(-192, None), "d_qk: expected a whole number"),
+        (lambda: softmax_scale(0, None), "d_qk: expected a whole number"),
+        (lambda: yarn_mscale(float("nan")), "factor: expected a finite number"),
+        (
+            lambda: RotaryEmbedding(4, 1.0, YarnScaling(40, 4096)),
+            "theta: expected more than 1 with YaRN, got 1.0",
+        ),
+        (lambda: rotate(torch.ones(1, 3), *torch.ones(2, 1, 2)), "x: expected at least 4 numbers"),
+        (lambda: mla_multiplications(TINY, -1, 5, True), "seq: expected a whole number from 0"),
+        (lambda: mla_multiplications(TINY, 6, 5, True), "n_keys: expected a whole number from 6"),
+        (lambda: absorbing_pays(TINY, 2.5, 5), "seq: expected a whole number"),
+        (
+            lambda: attend(torch.ones(1, 1, 1, 3, 2), *torch.ones(2, 1, 1, 2, 2), 1.0),
+            "q: expected at most 2 queries, got 3",
+        ),
+        (lambda: MultiHeadAttention(TINY, rotary_dim=3), "rotary_dim: expected an even number"),
+        (
+            lambda: MultiHeadAttention(replace(TINY, v_head_dim=5)),
+            "rotary_dim: expected an even number, got 5",
+        ),
+        (lambda: MultiHeadAttention({}), "config: expected a DeepSeekConfig, got {}"),
+        (lambda: MultiHeadLatentAttention(None), "config: expected a DeepSeekConfig, got None"),
+        (lambda: layer_of(TINY)("abc"), "x: expected (batch, seq, 8), got 'abc'"),
+        (lambda: MultiHeadAttention(TINY)(None), "x: expected (batch, seq, 8), got None"),
+        (lambda: MultiHeadAttention(TINY)(torch.zeros(2, 8)), "x: expected (batch, seq, 8)"),
+        (
+            lambda: MultiHeadAttention(TINY)(torch.zeros(1, 2, 8), LatentCache(TINY)),
+            "cache: expected a KeyValueCache or None, got LatentCache",
+        ),
+        (
+            lambda: layer_of(TINY)(torch.zeros(1, 2, 8, dtype=torch.long)),
+            "x: expected floating-point numbers, got torch.int64",
+        ),
+        (
+            lambda: layer_of(TINY)(torch.zeros(1, 2, 8), absorbed="no"),
+            "absorbed: expected true or false, got 'no'",
+        ),
+        (lambda: recall_attention("tail", 64, 0, True), "kind: expected one of heads, latent"),
+        (lambda: recall_attention("latent", 64, 8, True), "rotary_dim: expected 0 or 4, got 8"),
     ],
 )
 def test_bad_input_is_refused_by_name(work, message):
@@ -521,3 +590,144 @@ def mixed_batches():
     cache = layer.new_cache()
     layer(torch.zeros(2, 3, 8), cache)
     layer(torch.zeros(1, 1, 8), cache)
+
+
+def mixed_precision(capacity):
+    layer = layer_of(TINY)
+    cache = layer.new_cache(capacity)
+    layer(torch.zeros(1, 3, 8), cache)
+    try:
+        layer.double()(torch.zeros(1, 1, 8).double(), cache)
+    finally:
+        assert cache.length == 3  # what was refused left nothing behind
+
+
+def test_a_cache_takes_no_tokens_and_after_forgetting_all_any_batch():
+    layer = layer_of(TINY)
+    x = tokens(TINY, 2, 5)
+    cache = layer.new_cache()
+    assert layer(x[:, :0], cache).shape == (2, 0, 8)
+    assert relative(layer(x, cache), layer(x)) < 1e-5
+    assert layer(x[:, :0], cache).shape == (2, 0, 8) and cache.length == 5
+    cache.truncate(0)
+    assert relative(layer(x[:1], cache), layer(x[:1])) < 1e-5
+    cache.truncate(0)
+    layer.double()
+    assert relative(layer(x.double(), cache), layer(x.double())) < 1e-12
+
+
+def test_far_positions_are_those_of_transformers():
+    config = random_config(4)
+    layer, run = their_attention(config)
+    ours = layer_of(config)
+    layer.load_state_dict(ours.state_dict())
+    x = tokens(config, 1, 600)
+    assert relative(ours(x)[:, 300:], run(x)[:, 300:]) < 1e-5
+
+
+def test_the_norm_of_a_recall_model_is_where_it_is_said_to_be():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 64)
+    for kind in ("heads", "latent"):
+        for norm in (True, False):
+            attention = recall_attention(kind, 32, 0, norm)
+            cache = attention.new_cache()
+            attention(x, cache)
+            kept = [cache.latent] if kind == "latent" else [cache.keys, cache.values]
+            for rows in kept:
+                rows = rows if kind == "latent" else rows.transpose(1, 2).flatten(2)
+                ones = torch.ones(rows.shape[:2])
+                assert torch.allclose(rows.pow(2).mean(-1), ones, atol=1e-3) == norm
+
+
+@pytest.mark.parametrize(("kind", "turned"), [("latent", 4), ("heads", 4), ("heads", 8)])
+def test_turned_keys_of_a_recall_model_see_the_order(kind, turned):
+    torch.manual_seed(0)
+    attention = recall_attention(kind, 32, turned, True)
+    x = torch.randn(1, 3, 64)
+    assert not torch.allclose(attention(x[:, [1, 0, 2]])[:, -1], attention(x)[:, -1], atol=1e-4)
+
+
+def test_the_learning_rate_counts_and_the_test_is_not_the_training():
+    slow, fast = (
+        train_recall("heads", 64, 0, True, 0, 40, rate)["accuracy"] for rate in (1e-4, 1e-2)
+    )
+    assert slow != fast
+    asked_with = []
+    model = torch.nn.Module()
+
+    def forward(keys, values, asked):
+        asked_with.append(keys)
+        return torch.zeros(*asked.shape, N_ATTRIBUTES, N_VALUES)
+
+    model.forward = forward
+    recall_accuracy(model)
+    for seed in range(10):  # the streams of data that a training could use
+        assert not torch.equal(
+            recall_batch(torch.Generator().manual_seed(seed), 500)[0], asked_with[0]
+        )
+
+
+def test_a_failed_training_gives_the_threads_back():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with pytest.raises(ValueError):
+        train_recall("heads", 64, 0, True, 0, steps=20, block_parameters=1)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
+
+
+def test_directions_count_squares():
+    values = torch.tensor([3.0, 1.0])  # nine tenths and one tenth of the energy
+    assert directions_for(0.89, values) == 1 and directions_for(0.95, values) == 2
+    assert directions_for(1.0, torch.tensor([3.0, 1.0, 0.0])) <= 3
+
+
+def test_keeping_directions_projects_keys_and_values():
+    torch.manual_seed(0)
+    model = TextModel().requires_grad_(False)
+    windows = text_windows(library_text(), torch.arange(4) * 1000)
+    basis = torch.linalg.qr(torch.randn(256, 256)).Q
+    whole = keep_directions(model, [basis, basis])
+    assert text_loss(whole, windows).item() == pytest.approx(
+        text_loss(model, windows).item(), abs=1e-4
+    )
+    few = keep_directions(model, [basis[:, :3], basis[:, :3]])
+    for rows in keys_and_values(few, windows[:, :-1]):
+        for half in rows.chunk(2, dim=-1):
+            assert torch.linalg.matrix_rank(half, rtol=1e-4) <= 3
+        assert torch.linalg.matrix_rank(rows, rtol=1e-4) == 3
+
+
+def test_unseen_text_is_not_trained_on():
+    text = torch.arange(1000)
+    train, unseen = split_text(text)
+    assert torch.equal(torch.cat((train, unseen)), text) and len(train) == 900
+
+
+def test_ranks_are_measured_and_repeat():
+    first, second = (measure_rank(1, 12, (4, 128)) for _ in range(2))
+    first.pop("seconds"), second.pop("seconds")
+    assert first == second
+    for chosen_by in ("weights", "activations"):
+        _, all_of_them = first["cut"][chosen_by]
+        assert all_of_them == pytest.approx(first["bits_per_byte"], abs=1e-3)
+    assert all(1 <= n <= 128 for counts in first["directions"].values() for n in counts)
+
+
+def test_the_record_is_what_the_experiment_asks_for():
+    root = Path(__file__).resolve().parent.parent
+    path = root / "experiments" / "mla.py"
+    spec = importlib.util.spec_from_file_location("experiment", path)
+    experiment = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(experiment)
+    record = json.loads(experiment.RECORD.read_text(encoding="utf-8"))
+    recall = sorted(tuple(run["job"]) for run in record["recall"])
+    assert recall == sorted(experiment.RECALL)
+    assert sorted(tuple(run["job"]) for run in record["rank"]) == experiment.RANK
+    for run in record["recall"]:
+        names = ("kind", "cached", "rotary_dim", "norm", "seed", "steps", "learning_rate")
+        assert run["job"] == [run[name] for name in names]
+        assert len(run["curve"]) == run["steps"] // 100 and run["accuracy"] == run["curve"][-1]
+    parameters = [run["parameters"] for run in record["recall"]]
+    assert max(parameters) < 1.003 * min(parameters)  # what the chapter says
