@@ -3,9 +3,9 @@
 # %% auto #0
 __all__ = ['LAMBDAS', 'SWITCH', 'ARMS', 'PATH_LABELS', 'PATH_ARMS', 'PATH_LENGTH', 'PATH_KINDS', 'Block', 'LayerCaches',
            'initialise', 'MainModel', 'shifted_loss', 'ParallelHead', 'MultiTokenPredictionModule', 'training_losses',
-           'probabilities', 'draw', 'accept_or_resample', 'accept_above', 'acceptance', 'rule_distribution',
-           'threshold_distribution', 'expected_tokens', 'ModuleDrafter', 'Generation', 'check_request', 'end_rows',
-           'plain_generate', 'speculative_generate', 'TableModel', 'TableDrafter', 'chi_square', 'library_split',
+           'probabilities', 'draw', 'accept_or_resample', 'ModuleDrafter', 'Generation', 'check_request', 'end_rows',
+           'plain_generate', 'speculative_generate', 'accept_above', 'acceptance', 'rule_distribution',
+           'threshold_distribution', 'expected_tokens', 'TableModel', 'TableDrafter', 'chi_square', 'library_split',
            'text_config', 'new_extra', 'validation_losses', 'train_text', 'timed', 'watched', 'predicted_acceptance',
            'measure_speculation', 'path_star_batch', 'PathModel', 'path_losses', 'train_path']
 
@@ -68,7 +68,7 @@ class Block(nn.Module):
         x = x + self.self_attn(self.input_layernorm(x), cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
-# %% ../notebooks/mtp.ipynb #ab82ea17
+# %% ../notebooks/mtp.ipynb #f6676c7d
 class LayerCaches:
     """One cache a layer; they grow together and are cut together.
 
@@ -99,7 +99,7 @@ def initialise(module: nn.Module, std: float) -> nn.Module:
             nn.init.normal_(parameter, std=std)
     return module
 
-
+# %% ../notebooks/mtp.ipynb #2b063356
 class MainModel(nn.Module):
     """A language model with nothing added: embedding, blocks, norm, output head.
 
@@ -247,7 +247,7 @@ def draw(p: Tensor, generator: torch.Generator | None = None) -> Tensor:
     flat = p.reshape(-1, p.shape[-1])
     return flat.multinomial(1, generator=generator).view(p.shape[:-1])
 
-# %% ../notebooks/mtp.ipynb #17cf3895
+# %% ../notebooks/mtp.ipynb #bbb72171
 def accept_or_resample(
     p: Tensor, q: Tensor, drafts: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -272,44 +272,6 @@ def accept_or_resample(
             rest = p[k]
         return torch.cat((drafts[:k], draw(rest / rest.sum(), generator)[None]))
     return torch.cat((drafts, draw(p[n], generator)[None]))
-
-
-def accept_above(threshold: float):
-    """A rule that looks reasonable and is wrong: accept a draft if p(draft) > threshold, else draw from p."""
-
-    def rule(p, q, drafts, generator=None):
-        for k, draft in enumerate(drafts.tolist()):
-            if p[k, draft] <= threshold:
-                return torch.cat((drafts[:k], draw(p[k], generator)[None]))
-        return torch.cat((drafts, draw(p[-1], generator)[None]))
-
-    return rule
-
-# %% ../notebooks/mtp.ipynb #50e51210
-def acceptance(p: Tensor, q: Tensor) -> Tensor:
-    """How likely a draft from q is accepted: the sum of min(p, q). (..., vocab) to (...)."""
-    return torch.minimum(p, q).sum(dim=-1)
-
-
-def rule_distribution(p: Tensor, q: Tensor) -> Tensor:
-    """What `accept_or_resample` gives out, added up over all drafts: (..., vocab). It should be p."""
-    accepted = q * (p / q.clamp(min=torch.finfo(q.dtype).tiny)).clamp(max=1)
-    rest = (p - q).clamp(min=0)
-    rest = rest / rest.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(q.dtype).tiny)
-    return accepted + (1 - accepted.sum(dim=-1, keepdim=True)) * rest
-
-
-def threshold_distribution(p: Tensor, q: Tensor, threshold: float) -> Tensor:
-    """What `accept_above` gives out: (..., vocab). It is not p."""
-    accepted = q * (p > threshold)
-    return accepted + (1 - accepted.sum(dim=-1, keepdim=True)) * p
-
-
-def expected_tokens(a: float, n_draft: int) -> float:
-    """Tokens per pass if each of n_draft drafts is accepted with probability a: (1 - a^(g+1)) / (1 - a)."""
-    if not 0 <= a <= 1:
-        raise ValueError(f"a: expected a probability, got {a!r}")
-    return sum(a**k for k in range(whole_number("n_draft", n_draft, minimum=0) + 1))
 
 # %% ../notebooks/mtp.ipynb #b0b0cada
 class ModuleDrafter:
@@ -352,7 +314,7 @@ class ModuleDrafter:
         self.cache.truncate(accepted)
         return torch.stack(drafts), torch.stack(q)
 
-# %% ../notebooks/mtp.ipynb #cc4c0952
+# %% ../notebooks/mtp.ipynb #b791a646
 @dataclass(frozen=True)
 class Generation:
     """What was generated, and with how much work.
@@ -388,7 +350,7 @@ def end_rows(rows, prompt: int, stop_token: int | None) -> Tensor:
             row[prompt + length :] = stop_token
     return ended[:, : prompt + max(lengths)]
 
-
+# %% ../notebooks/mtp.ipynb #6c83ed5b
 @torch.no_grad()
 def plain_generate(
     model,
@@ -470,6 +432,44 @@ def speculative_generate(
             accepted += len(new) - 1
         rows.append(tokens)
     return Generation(end_rows(rows, prompt, stop_token), passes, drafted, accepted)
+
+# %% ../notebooks/mtp.ipynb #05c78f75
+def accept_above(threshold: float):
+    """A rule that looks reasonable and is wrong: accept a draft if p(draft) > threshold, else draw from p."""
+
+    def rule(p, q, drafts, generator=None):
+        for k, draft in enumerate(drafts.tolist()):
+            if p[k, draft] <= threshold:
+                return torch.cat((drafts[:k], draw(p[k], generator)[None]))
+        return torch.cat((drafts, draw(p[-1], generator)[None]))
+
+    return rule
+
+# %% ../notebooks/mtp.ipynb #50e51210
+def acceptance(p: Tensor, q: Tensor) -> Tensor:
+    """How likely a draft from q is accepted: the sum of min(p, q). (..., vocab) to (...)."""
+    return torch.minimum(p, q).sum(dim=-1)
+
+
+def rule_distribution(p: Tensor, q: Tensor) -> Tensor:
+    """What `accept_or_resample` gives out, added up over all drafts: (..., vocab). It should be p."""
+    accepted = q * (p / q.clamp(min=torch.finfo(q.dtype).tiny)).clamp(max=1)
+    rest = (p - q).clamp(min=0)
+    rest = rest / rest.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(q.dtype).tiny)
+    return accepted + (1 - accepted.sum(dim=-1, keepdim=True)) * rest
+
+
+def threshold_distribution(p: Tensor, q: Tensor, threshold: float) -> Tensor:
+    """What `accept_above` gives out: (..., vocab). It is not p."""
+    accepted = q * (p > threshold)
+    return accepted + (1 - accepted.sum(dim=-1, keepdim=True)) * p
+
+
+def expected_tokens(a: float, n_draft: int) -> float:
+    """Tokens per pass if each of n_draft drafts is accepted with probability a: (1 - a^(g+1)) / (1 - a)."""
+    if not 0 <= a <= 1:
+        raise ValueError(f"a: expected a probability, got {a!r}")
+    return sum(a**k for k in range(whole_number("n_draft", n_draft, minimum=0) + 1))
 
 # %% ../notebooks/mtp.ipynb #103d155c
 class TableModel:
