@@ -1,5 +1,6 @@
 """The block and the module against transformers; draft-and-verify against plain generation and exact enumeration."""
 
+import math
 import os
 import random
 from collections import Counter
@@ -14,6 +15,7 @@ import transformers
 from transformers.modeling_layers import MtpModel
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as theirs
 
+from deepseek_explained import mtp
 from deepseek_explained.budget import ModelSpec, count_parameters
 from deepseek_explained.config import DeepSeekConfig, published_config
 from deepseek_explained.mtp import (
@@ -23,6 +25,7 @@ from deepseek_explained.mtp import (
     ModuleDrafter,
     MultiTokenPredictionModule,
     ParallelHead,
+    PathModel,
     TableDrafter,
     TableModel,
     accept_above,
@@ -31,12 +34,21 @@ from deepseek_explained.mtp import (
     chi_square,
     draw,
     expected_tokens,
+    library_split,
+    measure_speculation,
+    new_extra,
+    path_losses,
+    path_star_batch,
     plain_generate,
+    predicted_acceptance,
     probabilities,
     rule_distribution,
     shifted_loss,
     speculative_generate,
+    text_config,
     threshold_distribution,
+    train_path,
+    train_text,
     training_losses,
 )
 
@@ -544,3 +556,118 @@ def test_bad_requests_are_refused_by_name():
     cache = LayerCaches(model.layers)
     with pytest.raises(ValueError, match="length"):
         cache.truncate(1)
+
+
+# What the measurements rest on
+
+
+def test_the_chi_square_test_is_the_textbooks():
+    counts, expected = torch.tensor([10, 20, 30]), torch.tensor([20.0, 20.0, 20.0])
+    assert chi_square(counts, expected) == pytest.approx(math.exp(-5))  # statistic 10, 2 degrees
+    assert chi_square(torch.tensor([50, 1]), torch.tensor([51.0, 0.0])) == 0.0
+    rare = torch.tensor([50.0, 49.0, 0.6, 0.4])  # the last two count as one
+    assert chi_square(torch.tensor([50, 49, 1, 0]), rare) == pytest.approx(1.0)
+
+
+def test_held_out_files_are_not_trained_on():
+    train, held_out = library_split()
+    assert 0.05 < len(held_out) / len(train) < 0.25
+    whole, apart = bytes(train.tolist()), bytes(held_out.tolist())
+    for start in range(0, len(apart) - 400, len(apart) // 20):
+        assert apart[start : start + 400] not in whole
+
+
+def test_a_star_is_one_and_the_path_leads_to_its_goal():
+    sources, targets, start, path = path_star_batch(torch.Generator().manual_seed(0), 200)
+    firsts = 0
+    for s, t, centre, walk in zip(
+        *(x.tolist() for x in (sources, targets, start, path)), strict=True
+    ):
+        edges = set(zip(s, t, strict=True))
+        assert len(edges) == 6 and len({centre, *t}) == 7
+        assert set(zip([centre, *walk[:-1]], walk, strict=True)) <= edges
+        leaving = [target for source, target in zip(s, t, strict=True) if source == centre]
+        assert len(leaving) == 2
+        firsts += leaving[0] == walk[0]
+    assert 70 < firsts < 130  # the order of the edges does not give the answer away
+
+
+def test_the_confined_module_does_not_see_the_edges_and_the_blind_one_not_the_token():
+    config = replace(text_config(16, 1), v_head_dim=4, qk_nope_head_dim=4)
+    torch.manual_seed(0)
+    model, module = PathModel(config), new_extra("module", config)
+    star = path_star_batch(torch.Generator().manual_seed(0), 4)
+    seen = {}
+
+    def spy(_, arguments):
+        seen["hidden"], seen["told"] = arguments
+
+    module.register_forward_pre_hook(spy)
+    widths = {"module": 8, "confined": 2, "blind": 8}
+    for kind, width in widths.items():
+        logits, second = path_losses(kind, model, module, star)
+        assert logits.shape == (4, 3, 20) and second > 0
+        assert seen["hidden"].shape[1] == seen["told"].shape[1] == width
+        assert (seen["told"].abs().sum() == 0) == (kind == "blind")
+    x = model.embed(*star)
+    path_losses("confined", model, module, star)
+    assert torch.equal(seen["told"], x[:, 7:])  # the first and the second node
+    assert path_losses("none", model, None, star)[1] == 0
+
+
+def test_training_on_stars_can_be_repeated():
+    first, again = (train_path("module", 1, 4, batch=8, measure_every=2) for _ in range(2))
+    assert first["accuracy"] == again["accuracy"] and len(first["accuracy"]) == 2
+    with pytest.raises(ValueError, match="kind"):
+        train_path("sideways", 0, 1)
+
+
+def test_with_weight_zero_the_main_head_learns_what_it_learns_alone(monkeypatch):
+    monkeypatch.setattr(mtp, "text_config", lambda: text_config(24, 1))
+    runs = {}
+    for arm, weight in (("none", 0.3), ("module", 0.0), ("module", 0.3)):
+        monkeypatch.setattr(mtp, "LAMBDAS", (weight, weight))
+        record, _, extra = train_text(arm, seed=3, steps=6, measure_every=3)
+        runs[arm, weight] = record["main"]
+        assert (extra is None) == (arm == "none")
+    assert runs["none", 0.3] == runs["module", 0.0] != runs["module", 0.3]
+
+
+def test_the_weight_of_the_second_loss_changes_where_it_did_in_deepseek_v3(monkeypatch):
+    monkeypatch.setattr(mtp, "text_config", lambda: text_config(24, 1))
+    records = {}
+    for last in (0.1, 5.0):  # of 9 steps, the first 6 have the first weight
+        monkeypatch.setattr(mtp, "LAMBDAS", (0.3, last))
+        records[last] = train_text("module", 0, steps=9, of=9, measure_every=1)[0]["main"]
+    same = [a == b for a, b in zip(records[0.1], records[5.0], strict=True)]
+    assert same == [True] * 6 + [False] * 3
+
+
+def test_predicted_acceptance_is_added_up_by_hand():
+    model, module = model_and_module(5)
+    ids = tokens(model.config, 2, 6)
+    total = []
+    for row in ids:
+        hidden = model.hidden_states(row[None])[0]
+        for i in range(4):  # the module at i and the main model at i + 1 speak of token i + 2
+            states = module(hidden[None, : i + 1], model.embed_tokens(row[None, 1 : i + 2]))
+            q = (model.lm_head(states[0, -1]) / 0.7).softmax(-1)
+            p = (model.lm_head(hidden[i + 1]) / 0.7).softmax(-1)
+            total.append(torch.minimum(p, q).sum())
+    expected = torch.stack(total).mean().item()
+    assert predicted_acceptance(model, module, ids, 0.7) == pytest.approx(expected)
+
+
+def test_the_measurement_of_speed_counts_right():
+    config = text_config(24, 1)
+    torch.manual_seed(0)
+    model, module = MainModel(config), new_extra("module", config)
+    for temperature in (0.0, 1.0):
+        m = measure_speculation(model, module, temperature, n_prompts=2, n_new=9)
+        assert m["passes"]["plain"] == 2 * 8
+        assert m["tokens_per_pass"] == 16 / m["passes"]["speculative"]
+        assert 0 <= m["accepted"] <= 1 and 0 < m["predicted"] <= 1
+        assert m["same_text"] or temperature > 0
+        for way, parts in m["parts"].items():
+            assert 0 < sum(parts.values()) < m["seconds"][way]
+        assert set(m["parts"]["speculative"]) == {"main model", "output head", "draft"}
