@@ -50,6 +50,7 @@ from deepseek_explained.mtp import (
     train_path,
     train_text,
     training_losses,
+    walked_acceptance,
 )
 
 torch.set_num_threads(1)  # thousands of small products
@@ -671,3 +672,22 @@ def test_the_measurement_of_speed_counts_right():
         for way, parts in m["parts"].items():
             assert 0 < sum(parts.values()) < m["seconds"][way]
         assert set(m["parts"]["speculative"]) == {"main model", "output head", "draft"}
+
+
+def test_walking_over_a_text_drafts_where_drafting_fails():
+    same = torch.full((3, 50), 0.7)
+    assert walked_acceptance(same) == pytest.approx(0.7)
+    # first half always accepted, second half never: 10 drafts in 20 places, then 20 in 20
+    halves = torch.cat((torch.ones(1, 20), torch.zeros(1, 20)), dim=1)
+    assert walked_acceptance(halves) == pytest.approx(10 / 30)
+    generator = torch.Generator().manual_seed(0)
+    a = torch.rand(1, 40, generator=generator)
+    drafted = accepted = 0
+    for _ in range(4000):  # the walk itself
+        place = 0
+        while place < 40:
+            drafted += 1
+            hit = torch.rand((), generator=generator) < a[0, place]
+            accepted += int(hit)
+            place += 1 + int(hit)
+    assert accepted / drafted == pytest.approx(walked_acceptance(a), abs=0.01)
