@@ -1,10 +1,12 @@
 """The block and the module against transformers; draft-and-verify against plain generation and exact enumeration."""
 
+import json
 import math
 import os
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -691,3 +693,16 @@ def test_walking_over_a_text_drafts_where_drafting_fails():
             accepted += int(hit)
             place += 1 + int(hit)
     assert accepted / drafted == pytest.approx(walked_acceptance(a), abs=0.01)
+
+
+def test_every_recorded_run_says_where_it_comes_from():
+    path = Path(mtp.__file__).parent / "recorded" / "mtp.json"
+    for run in json.loads(path.read_text(encoding="utf-8")):
+        assert {"machine", "torch", "commit", "seconds", "seed"} <= run.keys()
+        what, arm, seed, steps = run["job"]
+        assert seed == run["seed"] and arm in (run.get("arm"), run.get("kind"))
+        if what == "path":
+            assert len(run["accuracy"]) * run["every"] == steps
+        else:
+            assert run["steps"][-1] == steps and len(run["main"]) == len(run["seconds"])
+            assert ("speculation" in run) == (arm == "module")
