@@ -630,7 +630,7 @@ def test_with_weight_zero_the_main_head_learns_what_it_learns_alone(monkeypatch)
     runs = {}
     for arm, weight in (("none", 0.3), ("module", 0.0), ("module", 0.3)):
         monkeypatch.setattr(mtp, "LAMBDAS", (weight, weight))
-        record, _, extra = train_text(arm, seed=3, steps=6, measure_every=3)
+        record, _, extra = train_text(arm, seed=3, steps=4, measure_every=4)
         runs[arm, weight] = record["main"]
         assert (extra is None) == (arm == "none")
     assert runs["none", 0.3] == runs["module", 0.0] != runs["module", 0.3]
@@ -641,9 +641,9 @@ def test_the_weight_of_the_second_loss_changes_where_it_did_in_deepseek_v3(monke
     records = {}
     for last in (0.1, 5.0):  # of 9 steps, the first 6 have the first weight
         monkeypatch.setattr(mtp, "LAMBDAS", (0.3, last))
-        records[last] = train_text("module", 0, steps=9, of=9, measure_every=1)[0]["main"]
+        records[last] = train_text("module", 0, steps=9, of=9, measure_every=3)[0]["main"]
     same = [a == b for a, b in zip(records[0.1], records[5.0], strict=True)]
-    assert same == [True] * 6 + [False] * 3
+    assert same == [True, True, False]
 
 
 def test_predicted_acceptance_is_added_up_by_hand():
