@@ -13,23 +13,17 @@ import sys
 from pathlib import Path
 
 import nbformat
-import yaml
 
 from deepseek_explained.facts import compare
 from deepseek_explained.figures import COMPARISONS
 
-ROOT = Path(__file__).resolve().parent.parent
-EXECUTED = ROOT / "_build" / "executed"
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from notebooks import EXECUTED, ROOT, chapters  # noqa: E402
+
 BOARD = ROOT / "book" / "scoreboard.json"
 # From good to bad; a change to the right is a worse verdict.
 VERDICTS = ("exact", "within rounding", "inside", "off, explained", "off, unexplained")
 SAME = 1e-6  # relative: what may differ between machines in the last digits of a sum
-
-
-def chapters() -> list[str]:
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    return [Path(file).name for file in files if file.startswith("notebooks/")]
 
 
 def gather() -> dict[str, dict]:
