@@ -18,7 +18,7 @@ from deepseek_explained.facts import compare
 from deepseek_explained.figures import COMPARISONS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from notebooks import EXECUTED, ROOT, chapters  # noqa: E402
+from notebooks import EXECUTED, ROOT, chapters
 
 BOARD = ROOT / "book" / "scoreboard.json"
 # From good to bad; a change to the right is a worse verdict.
