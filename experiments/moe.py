@@ -1,6 +1,6 @@
 """The longer runs of the chapter on experts, recorded in deepseek_explained/recorded/moe.json.
 
-`python experiments/moe.py` runs all four parts (about fifteen minutes on two cores), `python experiments/moe.py
+`python experiments/moe.py` runs all three parts (about fifteen minutes on two cores), `python experiments/moe.py
 balance` one of them. Every record names seeds, steps, machine, duration and the commit it was made from. The chapter
 draws these runs beside its own short ones, which are repeated here with the same seeds so that the two can be compared.
 """
@@ -16,20 +16,12 @@ from pathlib import Path
 import torch
 from joblib import Parallel, delayed
 
-from deepseek_explained.moe import (
-    BALANCE_ARMS,
-    BUDGET_ARMS,
-    SAME_TIME,
-    SIZE_ARMS,
-    summarise,
-    train_toy,
-)
+from deepseek_explained.moe import BALANCE_ARMS, BUDGET_ARMS, SIZE_ARMS, summarise, train_toy
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "deepseek_explained" / "recorded" / "moe.json"
 SHORT, LONG = 200, 600  # steps: as in the notebook, and three times as many
 LEARNING_RATES = (0.01, 0.03, 0.1)  # the best of each arm lies inside
-LONGER = "dense, longer"  # the dense twin, with the steps that fit into the experts' time
 
 
 def arms(part: str) -> dict[str, dict]:
@@ -41,13 +33,6 @@ def arms(part: str) -> dict[str, dict]:
         return BALANCE_ARMS | easy
     if part == "sizes":
         return SIZE_ARMS
-    if part == "time":  # the experts beside it, so that the seconds are from the same hour
-        both = {LONGER: BUDGET_ARMS["dense"], "experts": BUDGET_ARMS["experts"]}
-        return {
-            f"{name}, rate {rate}": arm | {"learning_rate": rate}
-            for rate in LEARNING_RATES[:2]  # the third is worse for both: see the part "budget"
-            for name, arm in both.items()
-        }
     return {
         f"{name}, rate {rate}": arm | {"learning_rate": rate}
         for name, arm in BUDGET_ARMS.items()
@@ -55,12 +40,7 @@ def arms(part: str) -> dict[str, dict]:
     }
 
 
-SHORT_ARMS = {
-    "budget": BUDGET_ARMS,
-    "time": {LONGER: BUDGET_ARMS["dense"], "experts": BUDGET_ARMS["experts"]},
-    "balance": BALANCE_ARMS,
-    "sizes": SIZE_ARMS,
-}
+SHORT_ARMS = {"budget": BUDGET_ARMS, "balance": BALANCE_ARMS, "sizes": SIZE_ARMS}
 
 
 def rounded(value):
@@ -78,10 +58,6 @@ def run(arguments: dict, seed: int, steps: int) -> dict:
     if arguments.get("sameness"):  # the curves of the balance figure
         record["max_violation"] = result["max_violation"]
     return {name: rounded(value) for name, value in record.items()}
-
-
-def steps_of(name: str, steps: int) -> int:
-    return round(SAME_TIME * steps) if name.startswith(LONGER) else steps
 
 
 def machine() -> str:
@@ -111,14 +87,14 @@ def main() -> None:
     for part in options.parts:
         start = time.perf_counter()
         work = [
-            ("short", name, arm, seed, steps_of(name, SHORT))
-            for seed in range(3)
+            ("short", name, arm, seed, SHORT)
             for name, arm in SHORT_ARMS[part].items()
+            for seed in range(3)
         ]
         work += [
-            ("long", name, arm, seed, steps_of(name, LONG))
-            for seed in range(options.seeds)
+            ("long", name, arm, seed, LONG)
             for name, arm in arms(part).items()
+            for seed in range(options.seeds)
         ]
         results = Parallel(n_jobs=options.jobs)(
             delayed(run)(arm, seed, steps) for _, _, arm, seed, steps in work

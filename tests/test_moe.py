@@ -26,7 +26,6 @@ from deepseek_explained.moe import (
     BUDGET_ARMS,
     DISPATCHES,
     HIDDEN,
-    SAME_TIME,
     SIZE_ARMS,
     FeedForward,
     MarkovLanguage,
@@ -589,18 +588,3 @@ def test_chance_alone_leaves_some_violation():
     )
     assert 0.1 < by_chance(1024, 20) < 0.25
     assert by_chance(16_384, 5) < 0.08
-
-
-def test_the_record_of_equal_time_is_what_it_says():
-    record = json.loads(
-        (ROOT / "deepseek_explained" / "recorded" / "moe.json").read_text(encoding="utf-8")
-    )["time"]
-    steps = {name: {run["steps"] for run in runs} for name, runs in record["long"].items()}
-    for name, found in steps.items():
-        assert found == {round(SAME_TIME * 600) if "longer" in name else 600}, name
-    assert {len(runs) for runs in record["long"].values()} == {5}
-    seconds = {
-        kind: sum(run["seconds"] for n, runs in record["long"].items() if kind in n for run in runs)
-        for kind in ("longer", "experts")
-    }
-    assert seconds["longer"] == pytest.approx(seconds["experts"], rel=0.25)
