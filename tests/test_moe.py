@@ -1,11 +1,15 @@
 """The layer of `moe` against transformers, its dispatches against each other, and the laws of routing."""
 
+import ast
 import copy
+import itertools
+import json
 import math
 import os
 import pickle
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +20,7 @@ import transformers
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 
 from deepseek_explained.config import DeepSeekConfig, published_config
+from deepseek_explained.facts import compare
 from deepseek_explained.moe import (
     BALANCE_ARMS,
     BUDGET_ARMS,
@@ -39,6 +44,7 @@ from deepseek_explained.moe import (
     train_toy,
 )
 
+ROOT = Path(__file__).resolve().parent.parent
 TINY = DeepSeekConfig.from_dict(published_config("tiny"))
 NOISE = 1e-5  # where the true gradient is zero: one expert at work, its gate always one
 NAMES = {"router.weight": "gate.weight", "router.bias": "gate.e_score_correction_bias"}
@@ -538,3 +544,47 @@ def test_the_router_is_the_released_code_in_other_words():
         raw = scores[token, chosen[token]]
         expected = config.routed_scaling_factor * raw / raw.sum()
         torch.testing.assert_close(gates[token], expected)
+
+
+# What the notebook computes in functions of its own
+
+
+def of_the_notebook(name, **given):
+    """A function that a cell of the notebook defines, without the rest of its cell."""
+    cells = json.loads((ROOT / "notebooks" / "moe.ipynb").read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code" and f"def {name}(" in text:
+            tree = ast.parse(text)
+            found = [node for node in tree.body if getattr(node, "name", "") == name]
+            space = {"math": math, **given}
+            exec(compile(ast.Module(found, []), name, "exec"), space)
+            return space[name]
+    raise AssertionError(f"no cell defines {name}")
+
+
+def test_the_exchange_is_in_seconds_and_gives_the_published_time():
+    exchange = of_the_notebook("exchange", bytes_out=1, bytes_back=2)
+    comparison = compare("isca.a2a_time", exchange(7_000, 50e9))
+    assert comparison.verdict == "exact"
+    assert exchange(7_000, 50e9, tokens=1, copies=1) == pytest.approx(3 * 7_000 / 50e9)
+
+
+def test_sets_of_experts_within_few_groups_are_counted_right():
+    sets_within = of_the_notebook("sets_within")
+    for limit in (1, 2, 3, 4):
+        sets = itertools.combinations(range(12), 4)
+        few = sum(len({expert // 3 for expert in chosen}) <= limit for chosen in sets)
+        assert sets_within(limit, n_groups=4, size=3, n_active=4) == few
+    assert sets_within(8) == math.comb(256, 8)
+
+
+def test_chance_alone_leaves_some_violation():
+    def mean(values):
+        return sum(values) / len(values)
+
+    by_chance = of_the_notebook(
+        "by_chance", torch=torch, mean=mean, max_violation=max_violation, expert_load=expert_load
+    )
+    assert 0.1 < by_chance(1024, 20) < 0.25
+    assert by_chance(16_384, 5) < 0.08
