@@ -137,6 +137,8 @@ def test_a_later_chapters_module_does_not_count(tree, notebooks):
     )
     before = notebooks.key("budget")
     (tree / "deepseek_explained" / "later.py").write_text("x = 1\n", encoding="utf-8")
+    record = tree / "deepseek_explained" / "recorded" / "later.json"
+    record.write_text("{}", encoding="utf-8")
     assert notebooks.key("budget") == before
 
 

@@ -47,7 +47,11 @@ def chapters() -> list[str]:
 def key(name: str) -> str:
     """A fingerprint of everything that a notebook's result depends on."""
     reading_order = chapters()
-    later = {f"{chapter}.py" for chapter in reading_order[reading_order.index(name) + 1 :]}
+    later = {
+        f"{chapter}.{kind}"  # its module, and what its experiments recorded
+        for chapter in reading_order[reading_order.index(name) + 1 :]
+        for kind in ("py", "json")
+    }
     sources = [
         path for path in sorted(PACKAGE.rglob("*")) if path.suffix in (".py", ".toml", ".json")
     ]
