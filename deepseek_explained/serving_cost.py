@@ -124,8 +124,8 @@ USABLE_MEMORY = Assumption(
     "share of a GPU's memory for weights and caches",
     *(0.8, 0.9, 0.95),
     unit="",
-    reason="the rest holds what is computed on the way and buffers of the network; serving programs "
-    "commonly start from 0.9",
+    reason="the rest holds what is computed on the way and buffers of the network; 0.9 has been the "
+    "default of a common serving program, vLLM",
 )
 
 
@@ -334,7 +334,7 @@ class Step:
         pace = finite_number("tokens", self.tokens) / finite_number("seconds", seconds)
         return usd_per_million(usd_per_gpu_hour, pace)
 
-
+# %% ../notebooks/serving_cost.ipynb #cd46fe43
 def with_draft_module(spec: ModelSpec) -> ModelSpec:
     """The model with one more layer of its last kind, as MTP's module is; its projection and head come on top."""
     has_experts = _of_kind("spec", spec, ModelSpec).n_moe_layers > 0
@@ -359,7 +359,7 @@ def decode_multiplications_per_key(spec: ModelSpec) -> int:
         return attention.n_heads * (width + attention.kv_lora_rank)  # and added up
     return attention.multiplications_per_key()
 
-
+# %% ../notebooks/serving_cost.ipynb #dda275e7
 def _exchange(unit: Unit, n_tokens: float, nodes_per_token: float = math.inf) -> float:
     """Seconds of network for all layers; the two kinds of link work side by side."""
     spec, sent = (
@@ -421,7 +421,7 @@ def decode_step(
         tokens=batch * (1 + (acceptance or 0)),
     )
 
-
+# %% ../notebooks/serving_cost.ipynb #afb2914c
 def prefill_step(
     unit: Unit, n_tokens: int, context_length: int, nodes_per_token: float | None = None
 ) -> Step:
