@@ -22,7 +22,7 @@ from deepseek_explained.budget import (
     kv_cache_bytes_per_token,
     weight_bytes,
 )
-from .config import finite_number, one_of, whole_number
+from .config import finite_number, flag, one_of, whole_number
 from .facts import fact
 from .total_cost import amount
 from deepseek_explained.training_cost import (
@@ -35,6 +35,13 @@ from deepseek_explained.training_cost import (
 )
 
 MILLION = 1e6
+
+
+def _of_kind(name, value, kind):
+    """`value`, if it is a `kind`. Raises ValueError naming it."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: expected a {kind.__name__}, got {value!r}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class ServiceDay:
 
     def revenue(self, prices: Prices) -> float:
         """US dollars, if every token were billed at these prices."""
+        _of_kind("prices", prices, Prices)
         missed = self.input_tokens - self.hit_tokens
         billed = self.hit_tokens * prices.hit + missed * prices.miss
         return (billed + self.output_tokens * prices.out) / MILLION
@@ -116,8 +124,8 @@ USABLE_MEMORY = Assumption(
     "share of a GPU's memory for weights and caches",
     *(0.8, 0.9, 0.95),
     unit="",
-    reason="the rest holds what is computed on the way and buffers of the network; serving programs "
-    "commonly start from 0.9",
+    reason="the rest holds what is computed on the way and buffers of the network; 0.9 has been the "
+    "default of a common serving program, vLLM",
 )
 
 
@@ -129,9 +137,20 @@ class Gpu:
     bf16: Machine
     memory: float
 
+    def __post_init__(self):
+        _of_kind("fp8", self.fp8, Machine)
+        _of_kind("bf16", self.bf16, Machine)
+        finite_number("memory", self.memory)
+
     def machine(self, bytes_per_weight: int) -> Machine:
         """The roofline of products with weights of 1 byte (FP8) or 2 (BF16)."""
-        return {1: self.fp8, 2: self.bf16}[bytes_per_weight]
+        return self.fp8 if _weight_bytes(bytes_per_weight) == 1 else self.bf16
+
+
+def _weight_bytes(value):
+    if value not in (1, 2) or not isinstance(value, int) or value is True:
+        raise ValueError(f"bytes_per_weight: expected 1 or 2, got {value!r}")
+    return value
 
 
 def gpu(name: str) -> Gpu:
@@ -180,6 +199,7 @@ INFINIBAND = fact("net.ib").value  # bytes/s of one GPU to other nodes
 
 def largest_split(spec: ModelSpec) -> int:
     """Over how many GPUs of a node attention can be cut by heads without keeping a cache entry twice."""
+    _of_kind("spec", spec, ModelSpec)
     if isinstance(spec.attention, LatentAttention):
         return 1
     return min(spec.attention.n_kv_heads, GPUS_PER_NODE)
@@ -203,15 +223,14 @@ class Unit:
     attention_split: int = 1
 
     def __post_init__(self):
-        if not isinstance(self.spec, ModelSpec):
-            raise ValueError(f"spec: expected a ModelSpec, got {self.spec!r}")
-        if not isinstance(self.gpu, Gpu):
-            raise ValueError(f"gpu: expected a Gpu, got {self.gpu!r}")
+        _of_kind("spec", self.spec, ModelSpec)
+        _of_kind("gpu", self.gpu, Gpu)
         whole_number("n_gpus", self.n_gpus)
-        if self.bytes_per_weight not in (1, 2) or self.bytes_per_weight is True:
+        if self.n_gpus > GPUS_PER_NODE and self.n_gpus % GPUS_PER_NODE:
             raise ValueError(
-                f"bytes_per_weight: expected 1 or 2, got {self.bytes_per_weight!r}"
+                f"n_gpus: expected at most {GPUS_PER_NODE} or whole nodes, got {self.n_gpus}"
             )
+        _weight_bytes(self.bytes_per_weight)
         whole_number("redundant_experts", self.redundant_experts, minimum=0)
         n_placed = self.spec.experts.n_routed + self.redundant_experts
         if self.spec.n_moe_layers and self.n_gpus > n_placed:
@@ -220,9 +239,11 @@ class Unit:
             )
         split = whole_number("attention_split", self.attention_split)
         most = largest_split(self.spec)
-        if split > most or self.n_gpus % split:
+        heads = getattr(self.spec.attention, "n_kv_heads", 1)
+        if split > most or self.n_gpus % split or heads % split:
             raise ValueError(
-                f"attention_split: expected a divisor of {self.n_gpus} GPUs, at most {most}, got {split}"
+                f"attention_split: expected a divisor of {self.n_gpus} GPUs and of {heads} "
+                f"key heads, at most {most}, got {split}"
             )
 
     @property
@@ -255,26 +276,37 @@ class Unit:
         return amount("usable", usable, maximum=1) * self.gpu.memory - self.held_bytes
 
     def copies(self, nodes_per_token: float = math.inf) -> tuple[float, float]:
-        """Copies of a token's hidden state that one feed-forward layer sends: inside the node, to other nodes.
+        """Copies of a token's hidden state that one GPU sends for one layer: inside its node, to other nodes.
 
-        Experts are anywhere with equal chance. nodes_per_token: with a limit, one copy goes to each node.
+        Experts are anywhere with equal chance. Without a limit every copy travels by itself, also several to one node.
+        nodes_per_token: with a limit, 1 or more, one copy goes to each node and is passed on inside.
         """
-        if nodes_per_token != math.inf:
-            finite_number("nodes_per_token", nodes_per_token)
+        if (
+            nodes_per_token != math.inf
+            and finite_number("nodes_per_token", nodes_per_token) < 1
+        ):
+            raise ValueError(
+                f"nodes_per_token: expected 1 or more, got {nodes_per_token}"
+            )
         in_node = min(self.n_gpus, GPUS_PER_NODE)
+        n_nodes = self.n_gpus / in_node
         if (
             not self.spec.n_moe_layers
-        ):  # every slice of the node, and one per other node
-            return in_node - 1, self.n_gpus / in_node - 1
+        ):  # all slices: one copy to each node, passed on to the seven others
+            return (in_node - 1) * n_nodes, n_nodes - 1
         k = self.spec.experts.n_active
-        elsewhere = min(k, nodes_per_token) * (1 - in_node / self.n_gpus)
-        beside = k * (in_node - 1) / (in_node if nodes_per_token < k else self.n_gpus)
-        return beside, elsewhere
+        if nodes_per_token == math.inf:
+            return k * (in_node - 1) / self.n_gpus, k * (1 - 1 / n_nodes)
+        visited = min(k, nodes_per_token, n_nodes)
+        return k * (in_node - 1) / in_node, visited * (1 - 1 / n_nodes)
 
 # %% ../notebooks/serving_cost.ipynb #93066797
 @dataclass(frozen=True)
 class Step:
-    """Seconds of one step of one GPU, by what they are spent on, and the tokens that come of it."""
+    """Seconds of one step of one GPU, by what they are spent on, and the tokens that come of it.
+
+    Router and output head are read in BF16, but counted at the peak of the other matrices: 2.5 % of V3's.
+    """
 
     matrices: float  # arithmetic of matrix products
     look_back: float  # arithmetic of attention over the cache
@@ -285,7 +317,7 @@ class Step:
 
     @property
     def bound(self) -> float:
-        """Arithmetic, memory and network overlap perfectly: nothing can be faster."""
+        """Arithmetic, memory and network overlap perfectly: under our assumptions nothing is faster."""
         return max(
             self.matrices + self.look_back, self.weights + self.cache, self.exchange
         )
@@ -298,13 +330,14 @@ class Step:
 
     def usd_per_million(self, usd_per_gpu_hour: float, overlap: bool = True) -> float:
         """US dollars per million tokens at the bound, or without overlap at the sum."""
-        seconds = self.bound if overlap else self.sum
-        return usd_per_million(usd_per_gpu_hour, self.tokens / seconds)
+        seconds = self.bound if flag("overlap", overlap) else self.sum
+        pace = finite_number("tokens", self.tokens) / finite_number("seconds", seconds)
+        return usd_per_million(usd_per_gpu_hour, pace)
 
-
+# %% ../notebooks/serving_cost.ipynb #cd46fe43
 def with_draft_module(spec: ModelSpec) -> ModelSpec:
     """The model with one more layer of its last kind, as MTP's module is; its projection and head come on top."""
-    has_experts = spec.n_moe_layers > 0
+    has_experts = _of_kind("spec", spec, ModelSpec).n_moe_layers > 0
     return replace(
         spec,
         n_moe_layers=spec.n_moe_layers + has_experts,
@@ -326,7 +359,7 @@ def decode_multiplications_per_key(spec: ModelSpec) -> int:
         return attention.n_heads * (width + attention.kv_lora_rank)  # and added up
     return attention.multiplications_per_key()
 
-
+# %% ../notebooks/serving_cost.ipynb #dda275e7
 def _exchange(unit: Unit, n_tokens: float, nodes_per_token: float = math.inf) -> float:
     """Seconds of network for all layers; the two kinds of link work side by side."""
     spec, sent = (
@@ -354,6 +387,7 @@ def decode_step(
     batch: conversations per GPU. context_length: tokens in each conversation's cache.
     acceptance: share of MTP's drafts that are accepted, 0 to 1; None decodes without drafts.
     """
+    _of_kind("unit", unit, Unit)
     finite_number("batch", batch)
     whole_number("context_length", context_length)
     spec, per_request, extra_flops, extra_bytes = unit.spec, 1, 0, 0
@@ -387,7 +421,7 @@ def decode_step(
         tokens=batch * (1 + (acceptance or 0)),
     )
 
-
+# %% ../notebooks/serving_cost.ipynb #afb2914c
 def prefill_step(
     unit: Unit, n_tokens: int, context_length: int, nodes_per_token: float | None = None
 ) -> Step:
@@ -395,6 +429,7 @@ def prefill_step(
 
     nodes_per_token: nodes that a token may be sent to in a layer; None takes the ledger's limit of DeepSeek-V3.
     """
+    _of_kind("unit", unit, Unit)
     whole_number("n_tokens", n_tokens)
     whole_number("context_length", context_length)
     if nodes_per_token is None:
@@ -424,17 +459,24 @@ def smallest_nodes(
     return math.ceil(weight_bytes(spec, precision) / node)
 
 
-def batch_that_fits(unit: Unit, context_length: int, drafts: bool = False) -> float:
+def batch_that_fits(
+    unit: Unit,
+    context_length: int,
+    drafts: bool = False,
+    usable: float = USABLE_MEMORY.central,
+) -> float:
     """Conversations per GPU whose caches fit; whole conversations for each group that splits attention.
 
-    drafts: whether MTP's module has to fit as well, with its weights and its cache.
+    drafts: whether MTP's layer has to fit as well, with its weights and its cache (its projection, 0.1 GB, left out).
+    usable: share of the GPU's memory for weights and caches.
     """
+    _of_kind("unit", unit, Unit)
     whole_number("context_length", context_length)
-    if drafts:
+    if flag("drafts", drafts):
         unit = replace(unit, spec=with_draft_module(unit.spec))
     of_one = context_length * kv_cache_bytes_per_token(unit.spec)
     group = unit.attention_split
-    return max(math.floor(group * unit.room() / of_one), 0) / group
+    return max(math.floor(group * unit.room(usable) / of_one), 0) / group
 
 
 def largest_batch(
@@ -443,11 +485,13 @@ def largest_batch(
     tokens_per_second: float,
     acceptance: float | None = None,
     overlap: bool = True,
+    usable: float = USABLE_MEMORY.central,
 ) -> float:
     """The largest batch that fits and gives every conversation at least so many tokens a second; 0 if none does."""
     finite_number("tokens_per_second", tokens_per_second)
+    flag("overlap", overlap)
+    fits = batch_that_fits(unit, context_length, acceptance is not None, usable)
     group = unit.attention_split
-    fits = batch_that_fits(unit, context_length, drafts=acceptance is not None)
     low, high = 0, round(fits * group)
     while low < high:
         middle = (low + high + 1) // 2
@@ -474,10 +518,12 @@ class Twin:
 
     def __post_init__(self):
         Unit(self.spec, 1, bytes_per_weight=self.bytes_per_weight)  # checks both
+        flag("drafts", self.drafts)
 
 
 def twins_of(spec: ModelSpec) -> dict[str, Twin]:
-    """The model with all tricks, without each, and without all; the dense ones of two sizes, as in training."""
+    """The model with all tricks, without each, and without all; dense and headed rivals of two sizes each."""
+    _of_kind("spec", spec, ModelSpec)
     counted = count_parameters(spec)
     stored = counted.total - counted.by_component["embedding"]
     dense = {
@@ -494,14 +540,16 @@ def twins_of(spec: ModelSpec) -> dict[str, Twin]:
     twins |= {f"without MoE, {size}": Twin(twin) for size, twin in dense.items()}
     twins["without FP8"] = Twin(spec, bytes_per_weight=2)
     for size, twin in dense.items():
-        bare = with_multi_head_attention(replace(twin, n_mtp_modules=0))
-        twins[f"without all, {size}"] = Twin(bare, bytes_per_weight=2, drafts=False)
+        for heads, n_heads in (("full heads", None), ("8 heads", 8)):
+            bare = with_multi_head_attention(replace(twin, n_mtp_modules=0), n_heads)
+            rival = f"without all, {size.removeprefix('dense, ')}, {heads}"
+            twins[rival] = Twin(bare, bytes_per_weight=2, drafts=False)
     return twins
 
 
 def units_of(twin: Twin, gpu: Gpu) -> list[Unit]:
     """Units of all sizes that hold the twin's weights, with attention whole and, if it can be, split."""
-    splits = {1, largest_split(twin.spec)}
+    splits = {1, largest_split(_of_kind("twin", twin, Twin).spec)}
     units = [
         Unit(twin.spec, n, gpu, twin.bytes_per_weight, attention_split=split)
         for n in UNIT_SIZES
@@ -519,12 +567,16 @@ def cheapest_decode(
     acceptance: float,
     overlap: bool = True,
     gpu: Gpu = H800,
+    usable: float = USABLE_MEMORY.central,
 ) -> tuple[float, Unit, float] | None:
     """GPU-seconds per token written, the unit and the batch that reach it; None if no unit keeps the promise."""
     best = None
-    drafts = acceptance if twin.drafts else None
+    amount("acceptance", acceptance, maximum=1)
+    drafts = acceptance if _of_kind("twin", twin, Twin).drafts else None
     for unit in units_of(twin, gpu):
-        batch = largest_batch(unit, context_length, tokens_per_second, drafts, overlap)
+        batch = largest_batch(
+            unit, context_length, tokens_per_second, drafts, overlap, usable
+        )
         if batch:
             step = decode_step(unit, batch, context_length, drafts)
             seconds = (step.bound if overlap else step.sum) / step.tokens
