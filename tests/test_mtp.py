@@ -279,7 +279,7 @@ def test_the_code_of_the_rule_does_what_its_formula_says(rule, same, seed):
         p = torch.tensor([[0.85, 0.05, 0.05, 0.05]], dtype=torch.float64)
         q = torch.tensor([[0.5, 0.2, 0.2, 0.1]], dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    n = 8_000
+    n = 5_000
     counts, accepted = torch.zeros(4), 0
     both = torch.cat((p, p))
     for draft in q[0].multinomial(n, replacement=True, generator=generator)[:, None]:
@@ -373,11 +373,11 @@ class Oracle:
         return torch.stack(drafts), torch.stack(q)
 
 
-@pytest.mark.parametrize("n_draft", [1, 2, 4])
+@pytest.mark.parametrize("n_draft", [1, 3])
 @pytest.mark.parametrize("seed", range(8))
 def test_greedy_speculation_is_plain_greedy(seed, n_draft):
     model, module = model_and_module(seed)
-    prompts = tokens(model.config, 3, 1 + seed % 5, seed)
+    prompts = tokens(model.config, 2, 1 + seed % 5, seed)
     plain = plain_generate(model, prompts, 20)
     drafters = {
         "module": ModuleDrafter(model, module),
@@ -388,10 +388,10 @@ def test_greedy_speculation_is_plain_greedy(seed, n_draft):
         fast = speculative_generate(model, drafter, prompts, 20, n_draft=n_draft)
         assert torch.equal(fast.token_ids, plain.token_ids), name
         # each pass gives one token and the drafts that it accepted
-        assert fast.passes + fast.accepted == 3 * 20 == plain.passes
+        assert fast.passes + fast.accepted == 2 * 20 == plain.passes
         if name == "oracle":
             assert fast.accepted == fast.drafted
-            assert fast.passes == 3 * (1 + -(-19 // (n_draft + 1)))
+            assert fast.passes == 2 * (1 + -(-19 // (n_draft + 1)))
         if name == "adversary":
             assert fast.accepted == 0
 
@@ -466,7 +466,7 @@ def p_value(counts, exact, n):
 @pytest.mark.parametrize("temperature, n_draft", [(1.0, 1), (0.8, 3)])
 def test_sampled_text_has_the_main_models_distribution(drafter, temperature, n_draft):
     table = tables(11)
-    model, prompt, n = TableModel(table["main"]), torch.tensor([[1]]), 1500
+    model, prompt, n = TableModel(table["main"]), torch.tensor([[1]]), 1000
     exact = model.distribution([1], 4, temperature)
     assert len(exact) == 81 and sum(exact.values()) == pytest.approx(1)
     right, result = counts_of(
@@ -503,7 +503,7 @@ def test_a_better_drafter_is_accepted_more_often():
 def test_a_whole_model_with_caches_keeps_its_distribution():
     model, module = model_and_module(0, vocab_size=4, num_hidden_layers=2, first_k_dense_replace=2)
     wide(model, 1, std=0.5), wide(module, 2, std=0.5)
-    prompt, n, exact = torch.tensor([[2, 1]]), 400, {(): 1.0}
+    prompt, n, exact = torch.tensor([[2, 1]]), 300, {(): 1.0}
     for _ in range(3):
         longer = {}
         for path, chance in exact.items():
