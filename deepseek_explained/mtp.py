@@ -133,10 +133,10 @@ class MainModel(nn.Module):
         self, token_ids: Tensor, cache: LayerCaches | None = None
     ) -> Tensor:
         """token_ids: (batch, seq), after those in `cache`. Returns (batch, seq, hidden), after the last norm."""
-        last, good = self.config.vocab_size - 1, not token_ids.is_floating_point()
-        if token_ids.dim() != 2 or 0 in token_ids.shape:
-            good = False
-        if not good or token_ids.min() < 0 or token_ids.max() > last:
+        last = self.config.vocab_size - 1
+        fits = token_ids.dim() == 2 and token_ids.numel() > 0
+        whole = not token_ids.is_floating_point()
+        if not fits or not whole or token_ids.min() < 0 or token_ids.max() > last:
             raise ValueError(
                 f"token_ids: expected (batch, seq) from 0 to {last}, got {token_ids}"
             )
