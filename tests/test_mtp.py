@@ -240,7 +240,7 @@ def test_the_module_teaches_embedding_head_and_main_model():
 
 
 def test_shifted_loss_refuses_what_has_no_target():
-    with pytest.raises(ValueError, match="logits: expected at most 3 positions, got 4"):
+    with pytest.raises(ValueError, match="logits: expected 1 to 3 positions, got 4"):
         shifted_loss(torch.zeros(1, 4, 5), torch.zeros(1, 5, dtype=torch.long), ahead=2)
 
 
@@ -279,7 +279,7 @@ def test_the_code_of_the_rule_does_what_its_formula_says(rule, same, seed):
         p = torch.tensor([[0.85, 0.05, 0.05, 0.05]], dtype=torch.float64)
         q = torch.tensor([[0.5, 0.2, 0.2, 0.1]], dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    n = 20_000
+    n = 5_000
     counts, accepted = torch.zeros(4), 0
     both = torch.cat((p, p))
     for draft in q[0].multinomial(n, replacement=True, generator=generator)[:, None]:
@@ -373,11 +373,11 @@ class Oracle:
         return torch.stack(drafts), torch.stack(q)
 
 
-@pytest.mark.parametrize("n_draft", [1, 2, 4])
+@pytest.mark.parametrize("n_draft", [1, 3])
 @pytest.mark.parametrize("seed", range(8))
 def test_greedy_speculation_is_plain_greedy(seed, n_draft):
     model, module = model_and_module(seed)
-    prompts = tokens(model.config, 3, 1 + seed % 5, seed)
+    prompts = tokens(model.config, 2, 1 + seed % 5, seed)
     plain = plain_generate(model, prompts, 20)
     drafters = {
         "module": ModuleDrafter(model, module),
@@ -388,10 +388,10 @@ def test_greedy_speculation_is_plain_greedy(seed, n_draft):
         fast = speculative_generate(model, drafter, prompts, 20, n_draft=n_draft)
         assert torch.equal(fast.token_ids, plain.token_ids), name
         # each pass gives one token and the drafts that it accepted
-        assert fast.passes + fast.accepted == 3 * 20 == plain.passes
+        assert fast.passes + fast.accepted == 2 * 20 == plain.passes
         if name == "oracle":
             assert fast.accepted == fast.drafted
-            assert fast.passes == 3 * (1 + -(-19 // (n_draft + 1)))
+            assert fast.passes == 2 * (1 + -(-19 // (n_draft + 1)))
         if name == "adversary":
             assert fast.accepted == 0
 
@@ -466,7 +466,7 @@ def p_value(counts, exact, n):
 @pytest.mark.parametrize("temperature, n_draft", [(1.0, 1), (0.8, 3)])
 def test_sampled_text_has_the_main_models_distribution(drafter, temperature, n_draft):
     table = tables(11)
-    model, prompt, n = TableModel(table["main"]), torch.tensor([[1]]), 3000
+    model, prompt, n = TableModel(table["main"]), torch.tensor([[1]]), 1000
     exact = model.distribution([1], 4, temperature)
     assert len(exact) == 81 and sum(exact.values()) == pytest.approx(1)
     right, result = counts_of(
@@ -503,7 +503,7 @@ def test_a_better_drafter_is_accepted_more_often():
 def test_a_whole_model_with_caches_keeps_its_distribution():
     model, module = model_and_module(0, vocab_size=4, num_hidden_layers=2, first_k_dense_replace=2)
     wide(model, 1, std=0.5), wide(module, 2, std=0.5)
-    prompt, n, exact = torch.tensor([[2, 1]]), 1500, {(): 1.0}
+    prompt, n, exact = torch.tensor([[2, 1]]), 300, {(): 1.0}
     for _ in range(3):
         longer = {}
         for path, chance in exact.items():
@@ -559,6 +559,66 @@ def test_bad_requests_are_refused_by_name():
     cache = LayerCaches(model.layers)
     with pytest.raises(ValueError, match="length"):
         cache.truncate(1)
+
+
+def test_half_precision_scores_give_probabilities_that_add_up_to_one():
+    logits = (3 * torch.randn(50, 1000, generator=torch.Generator().manual_seed(0))).bfloat16()
+    for temperature in (0.3, 1.0):
+        p = probabilities(logits, temperature)
+        assert torch.allclose(p.double().sum(-1), torch.ones(50, dtype=torch.float64), atol=1e-5)
+        expected = (logits.double() / temperature).softmax(-1)
+        assert torch.allclose(p.double(), expected, rtol=1e-4)
+
+
+def test_scores_that_are_no_numbers_are_refused_at_every_temperature():
+    for bad in (float("nan"), float("inf")):
+        for temperature in (0, 1.0):
+            with pytest.raises(ValueError, match="logits"):
+                probabilities(torch.tensor([[1.0, bad, 9.0]]), temperature)
+    masked = torch.tensor([[1.0, -torch.inf, 9.0]])
+    assert (
+        probabilities(masked, 0).tolist() == [[0, 0, 1]] and probabilities(masked, 1.0)[0, 1] == 0
+    )
+    assert probabilities(torch.tensor([[1e9, 2e9]]), 1e-30).tolist() == [[0, 1]]
+
+
+def test_what_has_no_target_no_token_or_no_chance_is_refused_by_name():
+    model, module = model_and_module(0)
+    drafter, ids = ModuleDrafter(model, module), torch.tensor([[1, 2, 3]])
+    third = torch.ones(1, 3) / 3
+    two, config = torch.ones(2), model.config
+    refused = {
+        "logits": lambda: shifted_loss(torch.zeros(1, 0, 5), ids),
+        "token_ids": lambda: training_losses(model, module, ids[:, :2]),
+        "token_ids: expected \\(batch, at": lambda: training_losses(model, None, ids[:, :1]),
+        "token_ids: expected \\(batch, seq": lambda: plain_generate(
+            model, ids + config.vocab_size, 2
+        ),
+        "token_ids: expected \\(batch, seq\\)": lambda: plain_generate(model, ids.double(), 2),
+        "token_ids: expected \\(batch, prompt": lambda: plain_generate(model, [[1]], 2),
+        "stop_token": lambda: plain_generate(model, ids, 2, stop_token=1.5),
+        "stop_token: ": lambda: speculative_generate(model, drafter, ids, 2, stop_token=True),
+        "drafts": lambda: accept_or_resample(third.expand(2, 3), third, torch.tensor([-1])),
+        "drafts: ": lambda: accept_or_resample(third.expand(2, 3), third, torch.tensor([3])),
+        "threshold": lambda: accept_above("high"),
+        "threshold: ": lambda: accept_above(math.nan),
+        "a: expected": lambda: expected_tokens(True, 1),
+        "config": lambda: MainModel({}),
+        "config: ": lambda: ParallelHead({}),
+        "counts, expected: expected equal sums": lambda: chi_square(two, 3 * two),
+        "counts, expected: expected equal shapes": lambda: chi_square(two, torch.ones(3)),
+        "counts, expected: ": lambda: chi_square(torch.tensor([-5, 25]), 10 * two),
+        "expected: expected two kinds": lambda: chi_square(two, two),
+        "accepted": lambda: walked_acceptance(torch.zeros(0, 3)),
+        "n_prompts": lambda: measure_speculation(model, module, 1.0, n_prompts=5),
+        "n_new": lambda: measure_speculation(model, module, 1.0, n_new=2),
+        "steps": lambda: train_text("none", 0, 0),
+        "steps: ": lambda: train_path("none", 0, 0),
+        "batch": lambda: path_star_batch(torch.Generator(), 0),
+    }
+    for match, call in refused.items():
+        with pytest.raises(ValueError, match=match):
+            call()
 
 
 # What the measurements rest on
@@ -685,14 +745,14 @@ def test_walking_over_a_text_drafts_where_drafting_fails():
     generator = torch.Generator().manual_seed(0)
     a = torch.rand(1, 40, generator=generator)
     drafted = accepted = 0
-    for _ in range(4000):  # the walk itself
+    for _ in range(1500):  # the walk itself
         place = 0
         while place < 40:
             drafted += 1
             hit = torch.rand((), generator=generator) < a[0, place]
             accepted += int(hit)
             place += 1 + int(hit)
-    assert accepted / drafted == pytest.approx(walked_acceptance(a), abs=0.01)
+    assert accepted / drafted == pytest.approx(walked_acceptance(a), abs=0.015)
 
 
 def test_every_recorded_run_says_where_it_comes_from():
