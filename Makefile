@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab chapter export lint check-site bench experiments newest clean
+.PHONY: help book test serve lab scoreboard chapter export lint check-site bench experiments newest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,7 @@ book: $(READY) ## build the site, warnings as errors, and print where it is
 test: $(READY) lint ## everything that a change is judged by
 	$(RUN) -m pytest -q
 	$(RUN) tools/notebooks.py
+	$(RUN) tools/scoreboard.py --check
 
 lint: $(READY)
 	$(RUN) -m ruff check .
@@ -35,6 +36,10 @@ lint: $(READY)
 
 export: $(READY) ## write the notebooks' exported cells to deepseek_explained/
 	$(RUN) tools/exports.py
+
+scoreboard: $(READY) ## record what the notebooks derive now
+	$(RUN) tools/notebooks.py
+	$(RUN) tools/scoreboard.py
 
 chapter: $(READY) ## export, lint, test, run and build one chapter: make chapter C=budget
 	@test -f "notebooks/$(C).ipynb" || { echo "usage: make chapter C=NAME, with NAME one of: $(basename $(notdir $(wildcard notebooks/*.ipynb)))"; exit 2; }

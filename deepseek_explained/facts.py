@@ -199,10 +199,15 @@ def fact(identifier: str) -> Figure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A derived number beside a published one, both in base units."""
+    """A derived number beside a published one, both in base units.
+
+    why: the reason for a difference, where it is known. circular: the published number was an input of the derived one.
+    """
 
     figure: Figure
     derived: float
+    why: str = ""
+    circular: bool = False
 
     @property
     def difference(self) -> float:
@@ -227,6 +232,15 @@ class Comparison:
         )
 
     @property
+    def verdict(self) -> str:
+        """The status, and for one that is off, whether the difference is explained."""
+        if self.circular:
+            return "an input"
+        if self.status != "off":
+            return self.status
+        return "off, explained" if self.why else "off, unexplained"
+
+    @property
     def derived_number(self) -> str:
         """The derived number in the published unit, to six digits or as many as were published."""
         ends = (self.figure.low, self.figure.high)
@@ -236,12 +250,18 @@ class Comparison:
     def __str__(self) -> str:
         return (
             f"published {self.figure}, derived {self.derived_number}, "
-            f"difference {self.difference:+.2%} ({self.status})"
+            f"difference {self.difference:+.2%} ({self.verdict})"
         )
 
 
-def compare(identifier: str, derived: float) -> Comparison:
-    """Lay a derived number (base units) beside the published figure of that id."""
+def compare(identifier: str, derived: float, why: str = "", circular: bool = False) -> Comparison:
+    """Lay a derived number (base units) beside the published figure of that id.
+
+    why: a sentence that explains a difference; without one, a difference beyond rounding counts as unexplained.
+    circular: True where the published figure itself went into the derivation, so that meeting it proves nothing.
+    """
     if not math.isfinite(derived):
         raise ValueError(f"{identifier}: derived: expected a finite number, got {derived!r}")
-    return Comparison(fact(identifier), float(derived))
+    if not isinstance(why, str):
+        raise ValueError(f"{identifier}: why: expected text, got {why!r}")
+    return Comparison(fact(identifier), float(derived), why, circular)

@@ -26,6 +26,8 @@ HATCHES = ("", "///", "...", "xx", "\\\\\\", "++", "oo", "--")
 
 SHORTEST_ALT = 40
 
+COMPARISONS = "application/vnd.deepseek-explained.comparisons+json"
+
 STYLE = {
     "figure.dpi": 100,
     "figure.constrained_layout.w_pad": 0.1,
@@ -111,8 +113,11 @@ def to_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
 
 
 def show_comparisons(comparisons: Sequence[Comparison], labels: Sequence[str] = ()) -> None:
-    """Show published beside derived figures as a table: each with its difference and a link to the ledger."""
-    rows = []
+    """Show published beside derived figures as a table: each with its difference and a link to the ledger.
+
+    The same rows go into the output as data, from which `tools/scoreboard.py` writes the scoreboard.
+    """
+    rows, records = [], []
     for number, comparison in enumerate(comparisons):
         figure = comparison.figure
         label = labels[number] if labels else figure.id
@@ -123,11 +128,26 @@ def show_comparisons(comparisons: Sequence[Comparison], labels: Sequence[str] = 
                 figure,
                 comparison.derived_number,
                 f"{comparison.difference:+.2%}",
-                comparison.status,
+                comparison.verdict,
             )
         )
+        records.append(
+            {
+                "id": figure.id,
+                "derived": comparison.derived,
+                "why": comparison.why,
+                "circular": comparison.circular,
+            }
+        )
     header = ("figure", "published", "derived, in the same unit", "difference", "verdict")
-    display(HTML(to_table(header, rows)))
+    table = to_table(header, rows)
+    names = " ".join(record["id"] for record in records)
+    anchor = f"derived-{hashlib.sha256(names.encode()).hexdigest()[:8]}"
+    table = table.replace("<div ", f'<div id="{anchor}" ', 1)
+    display(
+        {"text/html": table, COMPARISONS: {"anchor": anchor, "rows": records}},
+        raw=True,
+    )
 
 
 def show(

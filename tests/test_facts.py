@@ -178,3 +178,22 @@ def test_difference_outside_an_interval_is_to_its_nearer_end():
 def test_compare_refuses_what_is_no_number():
     with pytest.raises(ValueError, match=r"v3\.total_pub: derived: expected a finite number"):
         facts.compare("v3.total_pub", math.nan)
+
+
+@pytest.mark.parametrize(
+    "options, verdict",
+    [
+        ({}, "off, unexplained"),
+        ({"why": "it counts something else"}, "off, explained"),
+        ({"circular": True}, "an input"),
+    ],
+)
+def test_a_difference_is_explained_or_not(options, verdict):
+    assert facts.compare("v3.total_pub", 680e9, **options).verdict == verdict
+    if "circular" not in options:
+        assert facts.compare("v3.total_pub", 671e9, **options).verdict == "exact"
+
+
+def test_an_explanation_is_text():
+    with pytest.raises(ValueError, match=r"v3\.total_pub: why: expected text"):
+        facts.compare("v3.total_pub", 1.0, why=True)

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from deepseek_explained import figures
+from deepseek_explained.facts import compare
 
 ALT = "A line that rises from one to three while the reader looks at it."
 
@@ -52,3 +53,16 @@ def test_show_puts_picture_caption_and_data_into_one_figure(monkeypatch):
     assert shown[0].startswith('<figure class="book-figure wide">')
     assert "<figcaption>Three runs.</figcaption>" in shown[0]
     assert '<td data-label="y">2</td>' in shown[0]
+
+
+def test_comparisons_are_shown_as_a_table_and_as_data(monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", lambda data, raw: shown.append(data))
+    row = compare("v3.layers", 60, why="one is missing")
+    figures.show_comparisons([row])
+    page, data = shown[0]["text/html"], shown[0][figures.COMPARISONS]
+    assert f'<div id="{data["anchor"]}" class="book-table">' in page
+    assert "off, explained" in page
+    assert data["rows"] == [
+        {"id": "v3.layers", "derived": 60, "why": "one is missing", "circular": False}
+    ]

@@ -55,6 +55,7 @@ CONFIG = {
         "book_site",
         "book_facts",
         "book_ledger",
+        "book_scoreboard",
         "book_cells",
     ],
     "root_doc": "book/intro",
@@ -155,6 +156,28 @@ def test_figures_in_the_text(build):
     assert site.intro.count('href="ledger.html#v3.total_pub" title="' + tooltip) == 3
     assert f'href="../book/ledger.html#v3.total_pub" title="{tooltip}' in site.budget
     assert "DeepSeek-V3 Technical Report" in site.bibliography
+
+
+def test_quotations_are_those_of_the_record(build, tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "quotations.toml").write_text(
+        '[left-out]\ntext = "excluding <prior> research"\nsource = "dsv3"\nlocator = "section 1"\n'
+        'date = "2024-12"\nstanding = "read in the source"\n',
+        encoding="utf-8",
+    )
+    site = build("{quote}`v3.total_pub` and {quote}`left-out`. {cite}`press`")
+    assert site.warnings == ""
+    text = " ".join(re.sub(r"<[^>]+>", "", site.intro).split())
+    assert (
+        "“with 671B *total* parameters” [DeepSeek-AI, 2024a], abstract; read in the source" in text
+    )
+    assert "“excluding &lt;prior&gt; research” [DeepSeek-AI, 2024a], section 1; read in" in text
+    assert 'href="ledger.html#v3.total_pub"' in site.intro
+
+
+def test_a_quotation_that_nobody_recorded_is_reported(build):
+    assert "g.size: quote: this ledger entry quotes nothing" in build("{quote}`g.size`").warnings
+    assert "hearsay: neither in the ledger" in build("{quote}`hearsay`").warnings
 
 
 @pytest.mark.parametrize(
@@ -350,3 +373,50 @@ def test_summary(faults, tmp_path, capsys):
     assert check_site.main([str(tmp_path / "html"), "--toc", str(tmp_path / "_toc.yml")]) == 0
     assert capsys.readouterr().out == "site: 2 pages, 0.0 MB, no faults\n"
     assert check_site.main([str(tmp_path / "nowhere")]) == 1
+
+
+@pytest.fixture
+def board(tmp_path):
+    """book/scoreboard.json of the tiny book, with one row."""
+
+    def write(**row):
+        (tmp_path / "book").mkdir(exist_ok=True)
+        row = {
+            "notebook": "budget",
+            "cell": "a1",
+            "anchor": "derived-a1",
+            "derived": 671.03e9,
+            "verdict": "within rounding",
+            "why": "",
+        } | row
+        path = tmp_path / "book" / "scoreboard.json"
+        path.write_text(json.dumps({row.pop("id", "v3.total_pub"): row}), encoding="utf-8")
+
+    return write
+
+
+SCOREBOARD = "```{scoreboard}\n```\n\nIn the text: {derived}`v3.total_pub`."
+
+
+def test_scoreboard_page_and_csv(build, board):
+    board(why="a < b")
+    site = build(SCOREBOARD)
+    assert site.warnings == ""
+    row = re.search(r'<tr id="score-v3.total_pub".*?</tr>', site.intro, re.DOTALL)[0]
+    assert 'data-verdict="within rounding"' in row and "671.03" in row and "+0.00%" in row
+    assert 'href="../notebooks/budget.html#derived-a1"' in row and "a &lt; b" in row
+    assert "<strong>1</strong> within rounding" in site.intro
+    text = re.search(r"In the text: <a [^>]*>.*?</a>", site.intro)[0]
+    assert "671.03 billion parameters" in text and "budget.html#derived-a1" in text
+    csv = (site.out / "book" / "scoreboard.csv").read_text(encoding="utf-8").splitlines()
+    assert csv[0].startswith("id,counts,published_low") and "671.03" in csv[1] and len(csv) == 2
+
+
+def test_scoreboard_of_an_unknown_figure_is_reported(build, board):
+    board(id="v3.nope")
+    assert "v3.nope" in build("```{scoreboard}\n```").warnings
+
+
+def test_a_derived_number_that_is_not_there_is_reported(build, board):
+    board()
+    assert "g.size: not on the scoreboard" in build("{derived}`g.size`").warnings

@@ -169,3 +169,88 @@ def test_a_result_is_kept_used_and_dropped_when_out_of_date(tree, notebooks):
     notebooks.fill_cache()
     with pytest.raises(KeyError):
         get_cache(str(notebooks.CACHE)).match_cache_notebook(source)
+
+
+scoreboard = load("scoreboard")
+
+
+def row(verdict="exact", derived=1.0, **more):
+    return {"notebook": "budget", "cell": "a", "anchor": "x", "derived": derived} | {
+        "verdict": verdict,
+        "why": "",
+        **more,
+    }
+
+
+def test_scoreboard_names_what_changed_and_the_worse_first():
+    old = {"a": row(), "b": row("off, explained"), "c": row(), "d": row(), "e": row()}
+    new = {
+        "a": row(derived=1.0 + 1e-9),
+        "b": row("exact"),
+        "c": row("off, unexplained"),
+        "d": row(derived=1.001),
+        "f": row(),
+    }
+    lines = scoreboard.changes(old, new)
+    assert [line.split(":")[0] for line in lines] == ["c", "e", "b", "d", "f"]
+    assert lines[0].endswith("is off, unexplained (worse)")
+    assert "no notebook derives it" in lines[1]
+    assert "(worse)" not in lines[2]
+    assert scoreboard.changes(old, old) == []
+
+
+@pytest.mark.parametrize("key", ["notebook", "cell", "anchor", "why"])
+def test_scoreboard_sees_a_row_that_moved_or_is_explained_otherwise(key):
+    assert scoreboard.changes({"a": row()}, {"a": row(**{key: "other"})})
+
+
+@pytest.fixture
+def executed(tmp_path, monkeypatch):
+    """Two executed notebooks: the first derives one figure and restates another, the second derives both."""
+
+    def write(name, rows):
+        output = nbformat.v4.new_output(
+            "display_data", {scoreboard.COMPARISONS: {"anchor": f"derived-{name}", "rows": rows}}
+        )
+        cell = nbformat.v4.new_code_cell("show_comparisons()", outputs=[output], id=f"cell-{name}")
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
+
+    def derived(identifier, value, circular=False):
+        return {"id": identifier, "derived": value, "why": "", "circular": circular}
+
+    write("one", [derived("v3.layers", 61), derived("v3.heads", 128, circular=True)])
+    write("two", [derived("v3.layers", 60), derived("v3.heads", 128)])
+    monkeypatch.setattr(scoreboard, "EXECUTED", tmp_path)
+    monkeypatch.setattr(scoreboard, "BOARD", tmp_path / "scoreboard.json")
+    monkeypatch.setattr(scoreboard, "chapters", lambda: ["one", "two"])
+    return tmp_path
+
+
+def test_scoreboard_takes_the_first_derivation_and_no_circular_one(executed):
+    board = scoreboard.gather()
+    assert board["v3.layers"]["notebook"] == "one"
+    assert board["v3.layers"]["verdict"] == "exact"
+    assert board["v3.layers"]["anchor"] == "derived-one"
+    assert board["v3.heads"]["notebook"] == "two"
+
+
+def test_scoreboard_check_fails_until_recorded_and_after_a_change(executed, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["scoreboard.py", "--check"])
+    assert scoreboard.main() == 1
+    monkeypatch.setattr("sys.argv", ["scoreboard.py"])
+    assert scoreboard.main() == 0
+    monkeypatch.setattr("sys.argv", ["scoreboard.py", "--check"])
+    assert scoreboard.main() == 0
+    board = scoreboard.recorded()
+    board["v3.layers"]["derived"] = 62.0
+    scoreboard.write(board)
+    assert scoreboard.main() == 1
+    assert "v3.layers: derived 62.0, now 61" in capsys.readouterr().out
+
+
+def test_scoreboard_says_what_was_not_executed(executed, monkeypatch, capsys):
+    (executed / "two.ipynb").unlink()
+    monkeypatch.setattr("sys.argv", ["scoreboard.py"])
+    assert scoreboard.main() == 1
+    assert "two: not executed yet" in capsys.readouterr().err
+    assert not (executed / "scoreboard.json").exists()

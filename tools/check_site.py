@@ -30,7 +30,7 @@ CSS_ELSEWHERE = re.compile(
 # Markup that should have been rendered: looked for in the prose, where code samples may show it.
 RAW = re.compile(
     r"```|\$\$|:::\s*\{|\{[a-z][\w:-]*\}`"
-    r"|(?<![A-Za-z])\{(?:cite|fact|term|ref|doc|eq|numref|glue|run-cost)[\w:-]*\}"
+    r"|(?<![A-Za-z])\{(?:cite|fact|quote|derived|term|ref|doc|eq|numref|glue|run-cost)[\w:-]*\}"
 )
 # Lines that nbdev reads: looked for everywhere.
 DIRECTIVE = re.compile(

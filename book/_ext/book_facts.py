@@ -6,10 +6,16 @@
 
 All three become links to the figure's row on the ledger page, with a tooltip that says where it
 comes from. An id that is not in the ledger is an error.
+
+    {quote}`sa.capex`                “the total server CapEx for DeepSeek is ~$1.6B” [Patel et al., 2025]
+
+prints what a ledger entry quotes, word for word, or a sentence of `book/quotations.toml`, with source and standing.
 """
 
 import re
+import tomllib
 from collections import Counter
+from pathlib import Path
 
 from docutils import nodes
 from pybtex.plugin import register_plugin
@@ -68,6 +74,42 @@ class FactRole(SphinxRole):
         if self.number_only or not cites(figure):
             return [link], []
         return [link, nodes.Text(" "), *citation(figure, self.lineno, self.inliner)], []
+
+
+def quotation(identifier, folder):
+    """(text, figure or table) of a quotation: a ledger entry's `quote`, or an entry of quotations.toml."""
+    if identifier in facts.ledger():
+        figure = facts.fact(identifier)
+        if not figure.quote:
+            raise ValueError(f"{identifier}: quote: this ledger entry quotes nothing")
+        return figure.quote, figure.source, figure.locator, figure.standing, figure
+    path = folder / "quotations.toml"
+    tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if identifier not in tables:
+        raise ValueError(f"{identifier}: neither in the ledger nor in quotations.toml")
+    entry = tables[identifier]
+    fields = {"text", "source", "locator", "date", "standing"}
+    if set(entry) != fields or entry["standing"] not in facts.STANDINGS:
+        raise ValueError(f"{identifier}: expected the fields {', '.join(sorted(fields))}")
+    return entry["text"], entry["source"], entry["locator"], entry["standing"], None
+
+
+class QuoteRole(SphinxRole):
+    """{quote}: the words of a source, as recorded, with citation, place and standing."""
+
+    def run(self):
+        folder = Path(self.env.srcdir) / "book"
+        self.env.note_dependency(str(folder / "quotations.toml"))
+        try:
+            text, source, locator, standing, figure = quotation(self.text.strip(), folder)
+        except ValueError as error:
+            message = self.inliner.reporter.error(str(error), line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+        words = nodes.inline("", f"“{text}”", classes=["quotation"])
+        shown = fact_link(figure, words, self.env) if figure else words
+        cited = CiteRole()("cite:p", f"{{cite}}`{source}`", source, self.lineno, self.inliner)[0]
+        place = f", {locator}; {standing}" if locator else f"; {standing}"
+        return [shown, nodes.Text(" "), *cited, nodes.Text(place)], []
 
 
 class LedgerLinks(SphinxTransform):
@@ -155,6 +197,7 @@ def setup(app):
     app.add_config_value("book_ledger_doc", "book/ledger", "env")
     app.add_role("fact", FactRole())
     app.add_role("fact-number", FactRole(number_only=True))
+    app.add_role("quote", QuoteRole())
     app.add_transform(LedgerLinks)
     app.connect("missing-reference", resolve_fact)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
