@@ -1,0 +1,87 @@
+"""The longer runs of the chapter on the whole model: run what is missing in deepseek_explained/recorded/tiny_deepseek.json.
+
+`python experiments/tiny_deepseek.py` runs everything that is not recorded yet, two runs side by side, and writes after
+each pair; `--seconds N` starts no pair after N seconds. Delete the file to start anew. About eight minutes on two cores.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+from joblib import Parallel, delayed
+
+from deepseek_explained.tiny_deepseek import ARMS, PEAK, train_arm
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "deepseek_explained" / "recorded" / "tiny_deepseek.json"
+
+STEPS = 300
+LONGER = 500  # steps that the twins make in about the seconds of the toy's 300
+# which arm, seed, steps, highest learning rate
+JOBS = [(arm, seed, STEPS, PEAK) for seed in range(3) for arm in ("deepseek", "twin")]
+JOBS += [("twin", seed, LONGER, PEAK) for seed in range(3)]
+JOBS += [("normed twin", seed, STEPS, PEAK) for seed in range(3)]
+JOBS += [
+    (arm, seed, STEPS, PEAK)
+    for seed in range(3)
+    for arm in ARMS
+    if arm not in ("deepseek", "twin", "normed twin")
+]
+JOBS += [("normed twin", seed, LONGER, PEAK) for seed in range(3)]
+# does the highest learning rate decide? one seed
+JOBS += [(arm, 0, STEPS, factor * PEAK) for factor in (0.5, 2) for arm in ("deepseek", "twin")]
+
+
+def machine() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [
+        line.split(":")[1].strip()
+        for line in (info.read_text().splitlines() if info.exists() else [])
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def run(job: tuple) -> dict:
+    arm, seed, steps, peak = job
+    record, _ = train_arm(arm, seed, steps, measure_every=50, peak=peak)
+    record["losses"] = record["losses"][9::10]
+    return record
+
+
+def rounded(value):
+    """Numbers to five digits: more than a figure can show."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {name: rounded(item) for name, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    limit = parser.parse_args().seconds
+    start = time.perf_counter()
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
+    done = {tuple(result["job"]) for result in record}
+    missing = [job for job in JOBS if job not in done]
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    where = {"machine": machine(), "torch": torch.__version__, "commit": commit}
+    where["date"] = time.strftime("%Y-%m-%d")
+    while missing and time.perf_counter() - start < limit:
+        pair, missing = missing[:2], missing[2:]
+        for job, result in zip(pair, Parallel(2)(delayed(run)(job) for job in pair), strict=True):
+            record.append({"job": list(job), **rounded(result), **where})
+        RECORD.write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
+    print(f"{len(missing)} of {len(JOBS)} left, in {RECORD.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
