@@ -1,7 +1,7 @@
-"""The longer runs of the chapter on the whole model: run what is missing in deepseek_explained/recorded/tiny_deepseek.json.
+"""The longer runs of the chapter on the whole model: run what deepseek_explained/recorded/tiny_deepseek.json lacks.
 
 `python experiments/tiny_deepseek.py` runs everything that is not recorded yet, two runs side by side, and writes after
-each pair; `--seconds N` starts no pair after N seconds. Delete the file to start anew. About eight minutes on two cores.
+each pair; `--seconds N` starts no pair after N seconds. Delete the file to start anew. Eight minutes on two cores.
 """
 
 import argparse

@@ -483,3 +483,151 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         small(1).save(path, overwrite=True)
     assert count(DeepSeek.load(path)) == count(small(0))
+
+
+# The plan of training
+
+
+def test_the_learning_rate_is_the_reports():
+    steps = 14_800  # a step is a billion tokens
+    peak = 2.2e-4
+    rise = round(tiny.WARMUP * steps)
+    assert tiny.learning_rate(0, steps, peak) == pytest.approx(peak / rise)
+    assert tiny.learning_rate(rise - 1, steps, peak) == pytest.approx(peak)
+    assert tiny.learning_rate(9_999, steps, peak) == peak
+    assert tiny.learning_rate(12_150, steps, peak) == pytest.approx((2.2e-4 + 2.2e-5) / 2)
+    assert tiny.learning_rate(14_299, steps, peak) == pytest.approx(2.2e-5, rel=1e-3)
+    assert tiny.learning_rate(14_301, steps, peak) == pytest.approx(2.2e-5)
+    assert tiny.learning_rate(14_632, steps, peak) == pytest.approx(2.2e-5)
+    assert tiny.learning_rate(14_634, steps, peak) == pytest.approx(7.3e-6)
+    rates = [tiny.learning_rate(step, 300) for step in range(300)]
+    assert max(rates) == tiny.PEAK and min(rates) > 0
+    falling = rates[round(tiny.WARMUP * 300) :]
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_the_weights_of_the_losses_and_the_step_of_the_bias_change_where_the_reports_do():
+    assert [tiny.second_weight(step, 148) for step in (0, 99, 100, 147)] == [0.3, 0.3, 0.1, 0.1]
+    assert [tiny.bias_step(step, 148) for step in (0, 142, 143, 147)] == [0.01, 0.01, 0, 0]
+
+
+def main_parameters(model):
+    return count(model) - (count(model.mtp) if model.mtp is not None else 0)
+
+
+def active_by_hand(model):
+    """Parameters that work on a token, from the modules themselves."""
+    idle = 0
+    for layer in model.layers:
+        if isinstance(layer.mlp, MixtureOfExperts):
+            experts = layer.mlp.experts
+            share = model.config.num_experts_per_tok / model.config.n_routed_experts
+            idle += (experts.gate_up_proj.numel() + experts.down_proj.numel()) * (1 - share)
+    return main_parameters(model) - model.embed_tokens.weight.numel() - idle
+
+
+def test_the_twins_are_equal_in_what_they_are_said_to_be():
+    models = {arm: tiny.build(arm) for arm in tiny.ARMS}
+    toy = active_by_hand(models["deepseek"])
+    assert toy == tiny.active(tiny.TOY)
+    for arm in ("dense", "twin", "normed twin"):
+        assert abs(active_by_hand(models[arm]) - toy) < 3 * 3 * 128  # a column of each layer
+    assert active_by_hand(models["alone"]) == toy
+    for arm, model in models.items():
+        heads = arm in ("heads", "twin", "normed twin")
+        assert tiny.cache_bytes(model) == (2 * 128 * 3 * 4 if heads else 56 * 3 * 4)
+        assert (model.mtp is None) == (arm in ("alone", "twin", "normed twin"))
+        assert len(tiny.routed_layers(model)) == {"deepseek": 3, "heads": 3, "alone": 2}.get(arm, 0)
+        norms = [name for name, _ in model.named_modules() if name.endswith("k_proj.1")]
+        assert len(norms) == {"heads": 4, "normed twin": 3}.get(arm, 0)
+        for layer in model.layers:
+            attention = layer.self_attn
+            assert 2 * len(attention.rotary.frequencies) == 8  # of 32 in every head
+            width = attention.head_dim if heads else 24 + 8
+            assert width == 32
+    with pytest.raises(ValueError, match="arm: expected one of deepseek, "):
+        tiny.build("other")
+
+
+@pytest.mark.parametrize("arm", list(tiny.ARMS))
+def test_every_arm_trains_and_writes_the_same_with_and_without_a_cache(arm):
+    torch.manual_seed(0)
+    model = tiny.build(arm)
+    before = [parameter.clone() for parameter in model.parameters()]
+    record = tiny.train(model, seed=0, steps=2)
+    moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+    assert sum(moved) >= 0.9 * len(moved)  # an expert that nobody chose may stay
+    assert len(record["losses"]) == 2 and record["steps"] == [2] and record["bits"][0] < 9
+    model.double()
+    prompt = torch.tensor([list(b"def ")])
+    expected = model.generate(prompt, 8, use_cache=False)
+    assert torch.equal(model.generate(prompt, 8), expected)
+    if model.mtp is not None:
+        assert torch.equal(model.generate(prompt, 8, speculative=True), expected)
+
+
+def test_one_seed_one_curve_to_the_last_digit():
+    first, second, other = (tiny.train_arm("deepseek", seed, 4)[0] for seed in (3, 3, 4))
+    assert first["losses"] == second["losses"] and first["bits"] == second["bits"]
+    assert first["losses"] != other["losses"]
+
+
+def test_watching_and_measuring_do_not_change_a_training(capsys):
+    lines = []
+    torch.manual_seed(5)
+    watched = tiny.train(
+        tiny.build("deepseek"),
+        5,
+        3,
+        measure_every=1,
+        watch=lambda step, line: lines.append((step, line)),
+    )
+    alone, _ = tiny.train_arm("deepseek", 5, 3)
+    assert watched["losses"] == alone["losses"]
+    assert watched["steps"] == [1, 2, 3] and watched["bits"][-1] == alone["bits"][-1]
+    assert watched["seconds_so_far"] == sorted(watched["seconds_so_far"])
+    assert [step for step, _ in lines] == [0, 1, 2, 3]
+    for part in ("3/3", "##########", "bits per byte", "tokens/s", "busiest expert"):
+        assert part in lines[-1][1]
+    assert capsys.readouterr().out == ""
+
+
+def test_the_line_of_progress_says_what_it_is_given():
+    line = tiny.progress_line(50, 100, math.log(2) * 3, 1234.4, 0.75)
+    assert line == (
+        "[#####.....]   50/100 | loss 2.079 | 3.000 bits per byte |  1,234 tokens/s"
+        " | busiest expert  1.8 x its share"
+    )
+    assert "expert" not in tiny.progress_line(1, 100, 1.0, 1.0, None)
+
+
+def test_bits_per_byte_are_added_up_by_hand():
+    torch.manual_seed(0)
+    model = tiny.build("twin")
+    windows = torch.randint(256, (64, 11))
+    with torch.no_grad():
+        logits = model(windows[:, :-1]).log_softmax(-1)
+    chances = logits.gather(-1, windows[:, 1:, None])
+    assert tiny.bits_per_byte(model, windows) == pytest.approx(-chances.mean().item() / math.log(2))
+    assert tiny.bits_per_byte(model, windows) == pytest.approx(8, abs=0.5)
+
+
+def test_training_learns_and_balances_without_touching_unseen_text():
+    torch.manual_seed(0)
+    model = tiny.build("deepseek")
+    before = {name: t.clone() for name, t in tensors_of(model).items() if "router.bias" in name}
+    record = tiny.train(model, 0, 25)
+    assert record["bits"][0] < 5.2  # from 8
+    assert all(not torch.equal(t, tensors_of(model)[name]) for name, t in before.items())
+    assert len(record["max_violation"]) == 3
+    with pytest.raises(ValueError, match="steps: "):
+        tiny.train(model, 0, 0)
+    with pytest.raises(ValueError, match="peak: "):
+        tiny.train(model, 0, 1, peak=-1.0)
+
+
+def test_writing_shows_text_only():
+    torch.manual_seed(0)
+    text = tiny.write(tiny.build("twin"), "def ", 40)
+    assert len(text) <= 40 and all(c.isprintable() or c == "\n" for c in text)
+    assert text == (torch.manual_seed(0), tiny.write(tiny.build("twin"), "def ", 40))[1]
