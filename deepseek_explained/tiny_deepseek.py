@@ -8,7 +8,7 @@ __all__ = ['ALL', 'CONSTANT_UNTIL', 'COSINE_UNTIL', 'LOW_UNTIL', 'BIAS_UNTIL', '
            'active', 'build', 'cache_bytes', 'bits_per_byte', 'routed_layers', 'progress_line', 'train', 'train_arm',
            'write']
 
-# %% ../notebooks/tiny_deepseek.ipynb #d0ba552d
+# %% ../notebooks/tiny_deepseek.ipynb #e845c816
 """The whole model: DeepSeek-V3 from the parts of the earlier chapters, trained on text small enough for a laptop."""
 
 import json
@@ -18,9 +18,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .budget import ModelSpec, count_parameters
@@ -263,7 +262,7 @@ def from_transformers(cls, model: nn.Module) -> DeepSeek:
             ours.mtp = MultiTokenPredictionModule(config).to(sample.dtype)
     return ours.train(model.training)
 
-# %% ../notebooks/tiny_deepseek.ipynb #a073ba40
+# %% ../notebooks/tiny_deepseek.ipynb #7ea103ee
 def save(model: DeepSeek, path, overwrite: bool = False) -> None:
     """See DeepSeek.save."""
     path = Path(path)
@@ -276,17 +275,17 @@ def save(model: DeepSeek, path, overwrite: bool = False) -> None:
         name: tensor.detach().contiguous() for name, tensor in tensors_of(model).items()
     }
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    save_file(tensors, unfinished, metadata=header)
+    safetensors.torch.save_file(tensors, unfinished, metadata=header)
     unfinished.replace(path)  # so that an interruption leaves no half file
 
 
 def load(cls, path) -> DeepSeek:
     """See DeepSeek.load."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
+    except safetensors.SafetensorError as error:
         raise ValueError(
             f"path: expected a safetensors file, got {path} ({error})"
         ) from None

@@ -479,7 +479,7 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
     def stops(tensors, name, metadata):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tiny, "save_file", stops)
+    monkeypatch.setattr(tiny.safetensors.torch, "save_file", stops)
     with pytest.raises(KeyboardInterrupt):
         small(1).save(path, overwrite=True)
     assert count(DeepSeek.load(path)) == count(small(0))
