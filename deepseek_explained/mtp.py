@@ -6,8 +6,9 @@ __all__ = ['LAMBDAS', 'SWITCH', 'ARMS', 'PATH_LABELS', 'PATH_ARMS', 'PATH_LENGTH
            'probabilities', 'draw', 'accept_or_resample', 'ModuleDrafter', 'Generation', 'check_request', 'end_rows',
            'plain_generate', 'speculative_generate', 'accept_above', 'acceptance', 'rule_distribution',
            'threshold_distribution', 'expected_tokens', 'TableModel', 'TableDrafter', 'chi_square', 'library_split',
-           'text_config', 'new_extra', 'validation_losses', 'train_text', 'timed', 'watched', 'predicted_acceptance',
-           'measure_speculation', 'path_star_batch', 'PathModel', 'path_losses', 'train_path']
+           'text_config', 'new_extra', 'validation_losses', 'train_text', 'timed', 'watched', 'acceptance_over_text',
+           'predicted_acceptance', 'walked_acceptance', 'measure_speculation', 'path_star_batch', 'PathModel',
+           'path_losses', 'train_path']
 
 # %% ../notebooks/mtp.ipynb #afcfc49f
 """Multi-token prediction as in DeepSeek-V3 (report, section 2.2), and speculative decoding with it."""
@@ -673,7 +674,7 @@ def train_text(
             record["second"].append(second)
     return record, model, extra
 
-# %% ../notebooks/mtp.ipynb #f2a252c5
+# %% ../notebooks/mtp.ipynb #598ca8ea
 def timed(function, seconds: dict, name: str):
     """The function, with the time that it takes added to seconds[name]."""
     seconds[name] = 0.0
@@ -698,17 +699,39 @@ def watched(model, seconds: dict) -> SimpleNamespace:
 
 
 @torch.no_grad()
-def predicted_acceptance(model, module, windows: Tensor, temperature: float) -> float:
-    """Mean of the sum of min(p, q) over a given text: windows (n, length). Nothing is generated."""
-    total = []
+def acceptance_over_text(model, module, windows: Tensor, temperature: float) -> Tensor:
+    """The sum of min(p, q) at each place of a given text: windows (n, length) to (n, length - 2)."""
+    parts = []
     for part in windows.split(32):
         hidden = model.hidden_states(part[:, :-1])  # (n, length - 1, hidden)
         states = module(hidden[:, :-1], model.embed_tokens(part[:, 1:-1]))
         # q at place i and p at place i + 1 both speak of the token at i + 2
         p = probabilities(model.lm_head(hidden[:, 1:]), temperature)
         q = probabilities(model.lm_head(states), temperature)
-        total.append(acceptance(p, q).flatten())
-    return torch.cat(total).mean().item()
+        parts.append(acceptance(p, q))
+    return torch.cat(parts)
+
+
+def predicted_acceptance(model, module, windows: Tensor, temperature: float) -> float:
+    """Mean of the sum of min(p, q) over a given text: windows (n, length). Nothing is generated."""
+    return acceptance_over_text(model, module, windows, temperature).mean().item()
+
+
+def walked_acceptance(accepted: Tensor) -> float:
+    """Share of drafts accepted if one draft a pass walks over a text: accepted (n, places), as above.
+
+    After an accepted draft the next place is not drafted: the main model writes it. So places where drafts fail
+    are drafted more often than their share of the text.
+    """
+    n, places = accepted.shape
+    visits = accepted.new_zeros(n, places + 2)
+    visits[:, 0] = 1
+    for place in range(places):
+        here = visits[:, place]
+        visits[:, place + 2] += here * accepted[:, place]
+        visits[:, place + 1] += here * (1 - accepted[:, place])
+    visits = visits[:, :places]
+    return ((visits * accepted).sum() / visits.sum()).item()
 
 
 def measure_speculation(

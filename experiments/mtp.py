@@ -20,11 +20,12 @@ RECORD = ROOT / "deepseek_explained" / "recorded" / "mtp.json"
 
 # (what, which arm, seed, steps)
 KINDS = ("none", "parallel", "module", "confined", "blind")
-JOBS = [("text", arm, seed, 800) for seed in range(3) for arm in ("none", "module")]
-JOBS += [("path", kind, seed, 800) for seed in range(3) for kind in KINDS]
+JOBS = [("text", arm, seed, 800) for seed in range(2) for arm in ("none", "module")]
+JOBS += [("path", kind, seed, 500) for seed in range(3) for kind in KINDS]
+JOBS += [("text", arm, 2, 800) for arm in ("none", "module")]
 JOBS += [("text", "parallel", seed, 800) for seed in range(3)]
-JOBS += [("path", kind, seed, 800) for seed in (3, 4) for kind in ("module", "confined", "blind")]
-JOBS += [("path", kind, seed, 2400) for seed in range(3) for kind in ("none", "module")]
+JOBS += [("path", kind, seed, 500) for seed in (3, 4) for kind in ("module", "confined", "blind")]
+JOBS += [("path", "module", seed, 2000) for seed in range(2)]
 TEMPERATURES = (0.0, 0.5, 0.7, 1.0)
 
 
