@@ -56,11 +56,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """
     batch, kv_heads, group, seq, d_qk = q.shape
     n_keys = k.shape[2]
-    # Added to the scores while they are made: 0 where a query may look, minus infinity at later keys.
-    mask = q.new_full((seq, n_keys), -torch.inf).triu(n_keys - seq + 1)
     rows = q.reshape(batch * kv_heads, group * seq, d_qk)
     columns = k.flatten(0, 1).mT  # (batch * kv_heads, d_qk, keys)
-    scores = torch.baddbmm(mask.repeat(group, 1), rows, columns, alpha=scale)
+    if seq == 1:  # the newest token may look at all
+        scores = (scale * rows) @ columns  # (batch * kv_heads, group * seq, keys)
+    else:
+        # Added to the scores while they are made: 0 where a query may look, minus infinity at later keys.
+        mask = q.new_full((seq, n_keys), -torch.inf).triu(n_keys - seq + 1)
+        scores = torch.baddbmm(mask.repeat(group, 1), rows, columns, alpha=scale)
     mixed = scores.softmax(dim=-1) @ v.flatten(0, 1)  # (batch * kv_heads, rows, d_v)
     return mixed.view(batch, kv_heads, group, seq, v.shape[-1])
 
