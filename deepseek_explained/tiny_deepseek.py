@@ -262,7 +262,7 @@ def from_transformers(cls, model: nn.Module) -> DeepSeek:
             ours.mtp = MultiTokenPredictionModule(config).to(sample.dtype)
     return ours.train(model.training)
 
-# %% ../notebooks/tiny_deepseek.ipynb #7ea103ee
+# %% ../notebooks/tiny_deepseek.ipynb #89a81cf5
 def save(model: DeepSeek, path, overwrite: bool = False) -> None:
     """See DeepSeek.save."""
     path = Path(path)
@@ -284,7 +284,8 @@ def load(cls, path) -> DeepSeek:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            # copies: where a tensor lies in the file decides how it is aligned, and that the last bits of products
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"path: expected a safetensors file, got {path} ({error})"

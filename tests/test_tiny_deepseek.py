@@ -403,6 +403,8 @@ def test_a_file_gives_back_the_same_model_bit_for_bit(tmp_path, changes, dtype):
         for parameter in DeepSeek.load(tmp_path / "model.safetensors").parameters()
     )
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    # Tensors that lie as the file has them may be aligned otherwise: sums then differ in the last bit.
+    assert all(tensor.data_ptr() % 64 == 0 for tensor in tensors_of(loaded).values())
 
 
 def test_yarn_survives_the_file(tmp_path):
