@@ -62,17 +62,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     n_keys = k.shape[2]
     if seq > n_keys:
         raise ValueError(f"q: expected at most {n_keys} queries, got {seq}")
-    rows = (scale * q).reshape(batch, kv_heads, group * seq, d_qk)
-    scores = rows @ k.transpose(-2, -1)  # (batch, kv_heads, group * seq, keys)
-    if seq > 1:
-        later = torch.ones(seq, n_keys, dtype=torch.bool, device=q.device).triu(
-            n_keys - seq + 1
-        )
-        scores = scores.view(batch, kv_heads, group, seq, n_keys).masked_fill(
-            later, -torch.inf
-        )
-        scores = scores.view(batch, kv_heads, group * seq, n_keys)
-    mixed = scores.softmax(dim=-1) @ v  # (batch, kv_heads, group * seq, d_v)
+    rows = q.reshape(batch * kv_heads, group * seq, d_qk)
+    columns = k.flatten(0, 1).mT  # (batch * kv_heads, d_qk, keys)
+    if seq == 1:  # the newest token may look at all
+        scores = (scale * rows) @ columns  # (batch * kv_heads, group * seq, keys)
+    else:
+        # Added to the scores while they are made: 0 where a query may look, minus infinity at later keys.
+        mask = q.new_full((seq, n_keys), -torch.inf).triu(n_keys - seq + 1)
+        scores = torch.baddbmm(mask.repeat(group, 1), rows, columns, alpha=scale)
+    mixed = scores.softmax(dim=-1) @ v.flatten(0, 1)  # (batch * kv_heads, rows, d_v)
     return mixed.view(batch, kv_heads, group, seq, v.shape[-1])
 
 # %% ../notebooks/mla.ipynb #80e979ca

@@ -1,0 +1,84 @@
+"""The longer runs of the chapter on the whole model: run what deepseek_explained/recorded/tiny_deepseek.json lacks.
+
+`python experiments/tiny_deepseek.py` runs everything that is not recorded yet, two runs side by side, and writes after
+each; `--jobs N` stops after N runs. Delete the file to start anew. Eight minutes on two cores.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+from joblib import Parallel, delayed
+
+from deepseek_explained.tiny_deepseek import PEAK, train_arm
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "deepseek_explained" / "recorded" / "tiny_deepseek.json"
+
+STEPS = 200
+LONGER = 350  # steps that the twins make in about the seconds of the toy's 200
+# which arm, seed, steps, highest learning rate; two that take about as long stand side by side
+JOBS = [("deepseek", 0, STEPS, PEAK), ("twin", 0, LONGER, PEAK)]
+JOBS += [("deepseek", 1, STEPS, PEAK), ("twin", 1, LONGER, PEAK)]
+JOBS += [("deepseek", 2, STEPS, PEAK), ("twin", 2, LONGER, PEAK)]
+JOBS += [("twin", 0, STEPS, PEAK), ("twin", 1, STEPS, PEAK)]
+JOBS += [("twin", 2, STEPS, PEAK), ("normed twin", 0, STEPS, PEAK)]
+JOBS += [("normed twin", 1, STEPS, PEAK), ("normed twin", 2, STEPS, PEAK)]
+JOBS += [(arm, seed, STEPS, PEAK) for seed in range(3) for arm in ("heads", "alone", "dense")]
+JOBS += [("normed twin", seed, LONGER, PEAK) for seed in range(3)]
+# does the highest learning rate decide? one seed
+JOBS += [(arm, 0, STEPS, factor * PEAK) for factor in (2, 0.5) for arm in ("deepseek", "twin")]
+
+
+def machine() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [
+        line.split(":")[1].strip()
+        for line in (info.read_text().splitlines() if info.exists() else [])
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def run(job: tuple) -> dict:
+    arm, seed, steps, peak = job
+    record, _ = train_arm(arm, seed, steps, measure_every=40, peak=peak)
+    record["losses"] = record["losses"][9::10]
+    return {"job": list(job), **record}
+
+
+def rounded(value):
+    """Numbers to five digits: more than a figure can show."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {name: rounded(item) for name, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=10**6, help="stop after so many runs")
+    limit = parser.parse_args().jobs
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
+    done = {tuple(result["job"]) for result in record}
+    missing = [job for job in JOBS if job not in done]
+    waiting = missing[:limit]
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    where = {"machine": machine(), "torch": torch.__version__, "commit": commit}
+    where["date"] = time.strftime("%Y-%m-%d")
+    runs = Parallel(2, return_as="generator_unordered")(delayed(run)(job) for job in waiting)
+    for result in runs:
+        record.append({**rounded(result), **where})
+        RECORD.write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
+    print(f"{len(missing) - len(waiting)} of {len(JOBS)} left, in {RECORD.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
