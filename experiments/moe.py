@@ -1,6 +1,6 @@
 """The longer runs of the chapter on experts, recorded in deepseek_explained/recorded/moe.json.
 
-`python experiments/moe.py` runs all three parts (about fifteen minutes on two cores), `python experiments/moe.py
+`python experiments/moe.py` runs all four parts (about fifteen minutes on two cores), `python experiments/moe.py
 balance` one of them. Every record names seeds, steps, machine, duration and the commit it was made from. The chapter
 draws these runs beside its own short ones, which are repeated here with the same seeds so that the two can be compared.
 """
@@ -16,7 +16,14 @@ from pathlib import Path
 import torch
 from joblib import Parallel, delayed
 
-from deepseek_explained.moe import BALANCE_ARMS, BUDGET_ARMS, SIZE_ARMS, summarise, train_toy
+from deepseek_explained.moe import (
+    BALANCE_ARMS,
+    BUDGET_ARMS,
+    SCOPE_ARMS,
+    SIZE_ARMS,
+    summarise,
+    train_toy,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "deepseek_explained" / "recorded" / "moe.json"
@@ -31,6 +38,8 @@ def arms(part: str) -> dict[str, dict]:
             f"{name}, easy start": arm | {"sameness": 0.0} for name, arm in BALANCE_ARMS.items()
         }
         return BALANCE_ARMS | easy
+    if part == "scope":
+        return SCOPE_ARMS
     if part == "sizes":
         return SIZE_ARMS
     return {
@@ -40,7 +49,7 @@ def arms(part: str) -> dict[str, dict]:
     }
 
 
-SHORT_ARMS = {"budget": BUDGET_ARMS, "balance": BALANCE_ARMS, "sizes": SIZE_ARMS}
+SHORT_ARMS = {"budget": BUDGET_ARMS, "balance": BALANCE_ARMS, "scope": {}, "sizes": SIZE_ARMS}
 
 
 def rounded(value):

@@ -588,3 +588,24 @@ def test_chance_alone_leaves_some_violation():
     )
     assert 0.1 < by_chance(1024, 20) < 0.25
     assert by_chance(16_384, 5) < 0.08
+
+
+def test_a_bias_keeps_its_precision_when_the_layer_loses_its_own():
+    layer = MixtureOfExperts(DeepSeekConfig.from_dict(published_config("tiny"))).bfloat16()
+    load = torch.tensor([8.0, 0, 0, 0, 0, 0, 0, 0])
+    for _ in range(1000):
+        layer.update_bias(0.001, load)
+    assert layer.router.bias.dtype == torch.float32
+    assert layer.router.bias[0].item() == pytest.approx(-1.0, rel=1e-3)
+    assert layer.double().router.bias.dtype == torch.float64
+
+
+def test_balance_over_a_batch_forgives_what_balance_over_sequences_does_not():
+    """Each sequence loves one expert, all sequences together love all: balanced as a batch, not by sequence."""
+    config = DeepSeekConfig.from_dict(published_config("tiny"))
+    layer = MixtureOfExperts(config)
+    layer.last_scores = torch.full((8, 5, 8), 0.01)
+    for sequence in range(8):
+        layer.last_scores[sequence, :, [sequence, (sequence + 1) % 8]] = 0.99
+    assert layer.balance_loss(whole_batch=True).item() == pytest.approx(1.0, abs=1e-5)
+    assert layer.balance_loss().item() > 3
