@@ -126,7 +126,7 @@ def generate_without_cache(
     stop_token: int | None = None,
 ) -> Generation:
     """Read the whole text again for every token. Arguments and result as in `plain_generate`."""
-    check_request(token_ids, max_new_tokens)
+    check_request(token_ids, max_new_tokens, stop_token)
     prompt, tokens = token_ids.shape[1], token_ids
     for _ in range(max_new_tokens):
         state = model.hidden_states(tokens)[:, -1]  # (batch, hidden)
@@ -155,7 +155,7 @@ def generate(
     draft n_draft tokens a pass. stop_token: ends a row early; without it every row gets max_new_tokens.
     Raises ValueError if the ids are none of the vocabulary, or if there is no module to draft with.
     """
-    check_request(token_ids, max_new_tokens)
+    check_request(token_ids, max_new_tokens, stop_token)
     vocab = model.config.vocab_size
     if (
         token_ids.is_floating_point()
