@@ -256,3 +256,16 @@ def test_scoreboard_says_what_was_not_executed(executed, monkeypatch, capsys):
     assert scoreboard.main() == 1
     assert "two: not executed yet" in capsys.readouterr().err
     assert not (executed / "scoreboard.json").exists()
+
+
+def test_scoreboard_names_a_broken_record_and_a_figure_that_left_the_ledger(
+    executed, monkeypatch, capsys
+):
+    monkeypatch.setattr("sys.argv", ["scoreboard.py", "--check"])
+    (executed / "scoreboard.json").write_text("{half", encoding="utf-8")
+    assert scoreboard.main() == 1
+    assert "scoreboard.json: expected JSON" in capsys.readouterr().err
+    text = (executed / "one.ipynb").read_text(encoding="utf-8")
+    (executed / "one.ipynb").write_text(text.replace("v3.layers", "v3.gone"), encoding="utf-8")
+    assert scoreboard.main() == 1
+    assert "v3.gone: no such figure in the ledger" in capsys.readouterr().err

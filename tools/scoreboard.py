@@ -52,7 +52,14 @@ def gather() -> dict[str, dict]:
 
 
 def recorded() -> dict[str, dict]:
-    return json.loads(BOARD.read_text(encoding="utf-8")) if BOARD.exists() else {}
+    if not BOARD.exists():
+        return {}
+    try:
+        return json.loads(BOARD.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{BOARD.name}: expected JSON as `make scoreboard` writes it: {error}"
+        ) from None
 
 
 def changes(old: dict[str, dict], new: dict[str, dict]) -> list[str]:
@@ -91,10 +98,10 @@ def main() -> int:
     options = parser.parse_args()
     try:
         board = gather()
-    except FileNotFoundError as error:
-        print(error, file=sys.stderr)
+        differences = changes(recorded(), board)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        print(f"scoreboard: {error}", file=sys.stderr)
         return 1
-    differences = changes(recorded(), board)
     for line in differences:
         print(f"scoreboard: {line}")
     if options.check:

@@ -144,7 +144,7 @@ def write_csv(app, exception):
         return
     try:
         board = read_board(app)
-    except ValueError:  # the page has reported it
+    except (KeyError, ValueError):  # the page has reported it
         return
     rows = [csv_row(identifier, *entry) for identifier, entry in sorted(board.items())]
     path = Path(app.outdir) / "book" / "scoreboard.csv"
