@@ -63,7 +63,7 @@ bench: $(READY) ## measure speed; asserts nothing (gpu.py refuses without a GPU)
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(RUN) $$benchmark || [ $$benchmark = benchmarks/gpu.py ] || exit 1; done
 
 experiments: $(READY) ## run what is too long for a notebook and record it (about an hour)
-	@for experiment in experiments/*.py; do echo "== $$experiment"; $(RUN) $$experiment || exit 1; done
+	@for experiment in $(filter-out experiments/recording.py,$(wildcard experiments/*.py)); do echo "== $$experiment"; $(RUN) $$experiment || exit 1; done
 
 newest: ## the same tests with the newest versions of everything, in an environment of its own
 	$(PYTHON) -m venv _build/newest

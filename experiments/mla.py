@@ -7,16 +7,14 @@
 import argparse
 import json
 import platform
-import subprocess
-from pathlib import Path
 
 import torch
 from joblib import Parallel, delayed
+from recording import RECORDED, ROOT, commit, processor, rounded, write
 
 from deepseek_explained.mla import measure_rank, train_recall
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "deepseek_explained" / "recorded" / "mla.json"
+RECORD = RECORDED / "mla.json"
 SEEDS = range(5)
 
 # A model: kind of attention, cached numbers per token, how many numbers of each key are turned, norm on what is kept.
@@ -37,29 +35,8 @@ RECALL += [(*model, seed, 500, 6e-3) for seed in range(3) for model in TURNED]
 RANK = [(seed, 600) for seed in range(3)]
 
 
-def machine() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [
-        line.split(":")[1].strip()
-        for line in (info.read_text().splitlines() if info.exists() else [])
-        if line.startswith("model name")
-    ]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def run(job: tuple) -> dict:
     return measure_rank(*job) if len(job) == 2 else train_recall(*job)
-
-
-def rounded(value: object) -> object:
-    """The same with five digits of every number after the point."""
-    if isinstance(value, float):
-        return round(value, 5)
-    if isinstance(value, list):
-        return [rounded(item) for item in value]
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return value
 
 
 def main() -> None:
@@ -72,22 +49,18 @@ def main() -> None:
     done = {tuple(result["job"]) for part in ("recall", "rank") for result in record[part]}
     missing = [job for job in [*RECALL, *RANK] if job not in done]
     waiting = missing[:limit]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
     where = {
-        "machine": machine(),
+        "machine": processor(),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "commit": commit,
+        "commit": commit(),
     }
     for first in range(0, len(waiting), 2):
         pair = waiting[first : first + 2]
         for job, result in zip(pair, Parallel(2)(delayed(run)(job) for job in pair), strict=True):
             part = "rank" if len(job) == 2 else "recall"
             record[part].append({"job": list(job), **rounded(result), **where})
-        RECORD.parent.mkdir(exist_ok=True)
-        RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write(RECORD, record, indent=1)
     left = len(missing) - len(waiting)
     print(f"ran {len(waiting)}, {left} left, in {RECORD.relative_to(ROOT)}")
 

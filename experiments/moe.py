@@ -9,12 +9,11 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import time
-from pathlib import Path
 
 import torch
 from joblib import Parallel, delayed
+from recording import RECORDED, commit, processor, rounded, write
 
 from deepseek_explained.moe import (
     BALANCE_ARMS,
@@ -25,8 +24,7 @@ from deepseek_explained.moe import (
     train_toy,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "deepseek_explained" / "recorded" / "moe.json"
+RECORD = RECORDED / "moe.json"
 SHORT, LONG = 200, 600  # steps: as in the notebook, and three times as many
 LEARNING_RATES = (0.01, 0.03, 0.1)  # the best of each arm lies inside
 
@@ -52,32 +50,16 @@ def arms(part: str) -> dict[str, dict]:
 SHORT_ARMS = {"budget": BUDGET_ARMS, "balance": BALANCE_ARMS, "scope": {}, "sizes": SIZE_ARMS}
 
 
-def rounded(value):
-    """Numbers to four digits: what a figure can show."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, list):
-        return [rounded(item) for item in value]
-    return value
-
-
 def run(arguments: dict, seed: int, steps: int) -> dict:
     result = train_toy(seed=seed, steps=steps, **arguments)
     record = {"seed": seed, "steps": steps, **summarise(result)}
     if arguments.get("sameness"):  # the curves of the balance figure
         record["max_violation"] = result["max_violation"]
-    return {name: rounded(value) for name, value in record.items()}
+    return rounded(record, digits=4)
 
 
 def machine() -> str:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next(
-            (line.split(": ")[1] for line in lines if line.startswith("model name")), model
-        )
-    return f"{os.cpu_count()} cores, {model}, {platform.system()}, torch {torch.__version__}"
+    return f"{os.cpu_count()} cores, {processor()}, {platform.system()}, torch {torch.__version__}"
 
 
 def main() -> None:
@@ -90,9 +72,6 @@ def main() -> None:
         parser.error(
             f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(SHORT_ARMS)}"
         )
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
     for part in options.parts:
         start = time.perf_counter()
         work = [
@@ -111,7 +90,7 @@ def main() -> None:
         record = {
             "machine": machine(),
             "jobs": options.jobs,
-            "commit": commit,
+            "commit": commit(),
             "date": time.strftime("%Y-%m-%d"),
             "seconds": round(time.perf_counter() - start),
             "short": {},
@@ -121,8 +100,7 @@ def main() -> None:
             record[length].setdefault(name, []).append(result)
         everything = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
         everything[part] = record
-        RECORD.parent.mkdir(exist_ok=True)
-        RECORD.write_text(json.dumps(everything, separators=(",", ":")) + "\n", encoding="utf-8")
+        write(RECORD, everything)
         print(f"{part}: {record['seconds']} s")
         for name, results in record["long"].items():
             print(f"  {name:22} excess", " ".join(f"{result['excess']:.3f}" for result in results))

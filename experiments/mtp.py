@@ -6,17 +6,14 @@ stops after N runs. Delete the file to start anew. All in all about half an hour
 
 import argparse
 import json
-import platform
-import subprocess
-from pathlib import Path
 
 import torch
 from joblib import Parallel, delayed
+from recording import RECORDED, ROOT, commit, processor, rounded, write
 
 from deepseek_explained.mtp import measure_speculation, train_path, train_text
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "deepseek_explained" / "recorded" / "mtp.json"
+RECORD = RECORDED / "mtp.json"
 
 # (what, which arm, seed, steps)
 KINDS = ("none", "parallel", "module", "confined", "blind")
@@ -27,25 +24,6 @@ JOBS += [("text", "parallel", seed, 800) for seed in range(3)]
 JOBS += [("path", kind, seed, 500) for seed in (3, 4) for kind in ("module", "confined", "blind")]
 JOBS += [("path", "module", 0, 2000)]
 TEMPERATURES = (0.0, 0.5, 0.7, 1.0)
-
-
-def machine() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [
-        line.split(":")[1].strip()
-        for line in (info.read_text().splitlines() if info.exists() else [])
-        if line.startswith("model name")
-    ]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def rounded(value):
-    """Numbers to five digits: more than a figure can show."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {name: rounded(item) for name, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def run(job: tuple) -> dict:
@@ -72,16 +50,12 @@ def main() -> None:
     done = {tuple(result["job"]) for result in record}
     missing = [job for job in JOBS if job not in done]
     waiting = missing[:limit]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    where = {"machine": machine(), "torch": torch.__version__, "commit": commit}
+    where = {"machine": processor(), "torch": torch.__version__, "commit": commit()}
     for first in range(0, len(waiting), 2):
         pair = waiting[first : first + 2]
         for job, result in zip(pair, Parallel(2)(delayed(run)(job) for job in pair), strict=True):
             record.append({"job": list(job), **result, **where})
-        RECORD.parent.mkdir(exist_ok=True)
-        RECORD.write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
+        write(RECORD, record)
     print(f"ran {len(waiting)}, {len(missing) - len(waiting)} left, in {RECORD.relative_to(ROOT)}")
 
 

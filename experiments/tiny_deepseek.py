@@ -6,18 +6,15 @@ each; `--jobs N` stops after N runs. Delete the file to start anew. Eight minute
 
 import argparse
 import json
-import platform
-import subprocess
 import time
-from pathlib import Path
 
 import torch
 from joblib import Parallel, delayed
+from recording import RECORDED, ROOT, commit, processor, rounded, write
 
 from deepseek_explained.tiny_deepseek import PEAK, train_arm
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "deepseek_explained" / "recorded" / "tiny_deepseek.json"
+RECORD = RECORDED / "tiny_deepseek.json"
 
 STEPS = 200
 LONGER = 350  # steps that the twins make in about the seconds of the toy's 200
@@ -34,30 +31,11 @@ JOBS += [("normed twin", seed, LONGER, PEAK) for seed in range(3)]
 JOBS += [(arm, 0, STEPS, factor * PEAK) for factor in (2, 0.5) for arm in ("deepseek", "twin")]
 
 
-def machine() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [
-        line.split(":")[1].strip()
-        for line in (info.read_text().splitlines() if info.exists() else [])
-        if line.startswith("model name")
-    ]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def run(job: tuple) -> dict:
     arm, seed, steps, peak = job
     record, _ = train_arm(arm, seed, steps, measure_every=40, peak=peak)
     record["losses"] = record["losses"][9::10]
     return {"job": list(job), **record}
-
-
-def rounded(value):
-    """Numbers to five digits: more than a figure can show."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {name: rounded(item) for name, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def main() -> None:
@@ -68,15 +46,12 @@ def main() -> None:
     done = {tuple(result["job"]) for result in record}
     missing = [job for job in JOBS if job not in done]
     waiting = missing[:limit]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    where = {"machine": machine(), "torch": torch.__version__, "commit": commit}
+    where = {"machine": processor(), "torch": torch.__version__, "commit": commit()}
     where["date"] = time.strftime("%Y-%m-%d")
     runs = Parallel(2, return_as="generator_unordered")(delayed(run)(job) for job in waiting)
     for result in runs:
         record.append({**rounded(result), **where})
-        RECORD.write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
+        write(RECORD, record)
     print(f"{len(missing) - len(waiting)} of {len(JOBS)} left, in {RECORD.relative_to(ROOT)}")
 
 

@@ -7,17 +7,15 @@ slower, so a run in which the seeds agree better replaces the record, and one in
 
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
-from pathlib import Path
+
+from recording import RECORDED, ROOT, commit, processor, write
 
 from deepseek_explained.budget import ModelSpec, training_flops_per_token
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "training_cost.ipynb"
-RECORD = ROOT / "deepseek_explained" / "recorded" / "training_cost.json"
+RECORD = RECORDED / "training_cost.json"
 N_SEEDS, N_ROUNDS = 5, 10
 LARGEST_SPREAD = 1.5  # as on the page: above it, the machine was too busy
 
@@ -36,17 +34,6 @@ def measurement() -> dict:
     return names
 
 
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next(
-            (line.split(": ")[1] for line in lines if line.startswith("model name")), model
-        )
-    return f"{os.cpu_count()} cores, {model}"
-
-
 def main() -> None:
     names = measurement()
     start = time.perf_counter()
@@ -63,23 +50,20 @@ def main() -> None:
         limit = names["largest_spread"](names["shares_reached"](before["peak"], before["fastest"]))
     if spread >= limit:
         sys.exit(f"spread {limit:.3f} or more: the machine was too busy, nothing recorded")
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
     record = {
-        "machine": machine(),
+        "machine": f"{os.cpu_count()} cores, {processor()}",
         "torch": names["torch"].__version__,
         "threads": names["torch"].get_num_threads(),
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(seconds),
-        "commit": commit,
+        "commit": commit(),
         "n_seeds": N_SEEDS,
         "n_rounds": N_ROUNDS,
         "peak": peak,
         "fastest": fastest,
         "in_optimizer": in_optimizer,
     }
-    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write(RECORD, record, indent=1)
 
 
 if __name__ == "__main__":

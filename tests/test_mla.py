@@ -715,8 +715,9 @@ def test_ranks_are_measured_and_repeat():
     assert all(1 <= n <= 128 for counts in first["directions"].values() for n in counts)
 
 
-def test_the_record_is_what_the_experiment_asks_for():
+def test_the_record_is_what_the_experiment_asks_for(monkeypatch):
     root = Path(__file__).resolve().parent.parent
+    monkeypatch.syspath_prepend(root / "experiments")
     path = root / "experiments" / "mla.py"
     spec = importlib.util.spec_from_file_location("experiment", path)
     experiment = importlib.util.module_from_spec(spec)
