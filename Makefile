@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab scoreboard chapter export lint check-site bench experiments newest clean
+.PHONY: help book test serve lab scoreboard chapter export lint check-site bench experiments fuzz newest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench: $(READY) ## measure speed; asserts nothing (gpu.py refuses without a GPU)
 
 experiments: $(READY) ## run what is too long for a notebook and record it (about an hour)
 	@for experiment in $(filter-out experiments/recording.py,$(wildcard experiments/*.py)); do echo "== $$experiment"; $(RUN) $$experiment || exit 1; done
+
+fuzz: $(READY) ## ten thousand cases of every property in tests/test_fuzz.py (about half an hour)
+	$(RUN) -m pytest -q tests/test_fuzz.py --hypothesis-profile=many
 
 newest: ## the same tests with the newest versions of everything, in an environment of its own
 	$(PYTHON) -m venv _build/newest

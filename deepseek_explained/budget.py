@@ -18,6 +18,7 @@ from deepseek_explained.config import (
     finite_number,
     flag,
     model_type,
+    of_kind,
     one_of,
     only,
     required,
@@ -388,6 +389,7 @@ class Parameters:
 
 def count_parameters(spec: ModelSpec) -> Parameters:
     """Count a model's parameters, stored and met by one token."""
+    of_kind("spec", spec, ModelSpec)
     stored, met = (
         {name: sum(pair) for name, pair in _components(spec, n_routed).items()}
         for n_routed in (spec.experts.n_routed, spec.experts.n_active)
@@ -415,6 +417,7 @@ def forward_flops_per_token(
     embedding look-up and multi-token prediction are out. causal: a token looks at itself and
     at what came before it, (context_length + 1) / 2 on average; otherwise at all.
     """
+    of_kind("spec", spec, ModelSpec)
     whole_number("context_length", context_length)
     keys_twice = context_length + 1 if flag("causal", causal) else 2 * context_length
     look_back = spec.n_layers * spec.attention.multiplications_per_key() * keys_twice
@@ -437,6 +440,7 @@ def training_flops_per_token(
 
 def kv_cache_bytes_per_token(spec: ModelSpec, bytes_per_element: float = 2) -> float:
     """Bytes that one token leaves in the key-value cache of all layers. 2 is BF16; 0.75 is six bits."""
+    of_kind("spec", spec, ModelSpec)
     finite_number("bytes_per_element", bytes_per_element)
     return spec.n_layers * spec.attention.cached_numbers() * bytes_per_element
 
@@ -462,6 +466,7 @@ def weight_bytes(
     in BF16; exact to a few ten thousand bytes. with_mtp: the multi-token prediction modules
     too, each with its own copy of embedding and output head, as in the released files.
     """
+    of_kind("spec", spec, ModelSpec)
     one_of("precision", precision, ("fp32", "bf16", "fp8"))
     stored = [_components(spec, spec.experts.n_routed)]
     if flag("with_mtp", with_mtp):

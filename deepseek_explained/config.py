@@ -1,6 +1,7 @@
 """Configurations: the fields of a published `config.json`, read and checked before anything is computed from them."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -40,6 +41,31 @@ def finite_number(name: str, value: object) -> float:
     if not is_number or not 1 / LARGEST_NUMBER <= value <= LARGEST_NUMBER:
         raise ValueError(f"{name}: expected a finite number above zero, got {shown(value)}")
     return float(value)
+
+
+def amount(name: str, value: object, maximum: float = math.inf) -> float:
+    """`value`, if it is 0 or a number from 1e-30 to 1e30 and at most `maximum`. Raises ValueError naming it."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and value == 0:
+        return 0.0
+    if not is_number or not 1 / LARGEST_NUMBER <= value <= min(maximum, LARGEST_NUMBER):
+        span = f"0 to {maximum:g}" if maximum < math.inf else "0 or more"
+        raise ValueError(f"{name}: expected a finite number, {span}, got {shown(value)}")
+    return float(value)
+
+
+def fraction(name: str, value: object) -> float:
+    """`value`, if it is a share: above 0, at most 1. Raises ValueError naming it."""
+    if amount(name, value, maximum=1) == 0:
+        raise ValueError(f"{name}: expected a share above 0 and at most 1, got {shown(value)}")
+    return float(value)
+
+
+def of_kind(name: str, value: object, kind: type) -> object:
+    """`value`, if it is a `kind`. Raises ValueError naming it."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: expected a {kind.__name__}, got {shown(value)}")
+    return value
 
 
 def flag(name: str, value: object) -> bool:

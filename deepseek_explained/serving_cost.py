@@ -22,9 +22,16 @@ from deepseek_explained.budget import (
     kv_cache_bytes_per_token,
     weight_bytes,
 )
-from .config import finite_number, flag, one_of, whole_number
+from deepseek_explained.config import (
+    amount,
+    finite_number,
+    flag,
+    fraction,
+    of_kind,
+    one_of,
+    whole_number,
+)
 from .facts import fact
-from .total_cost import amount
 from deepseek_explained.training_cost import (
     SECONDS_PER_HOUR,
     Assumption,
@@ -35,13 +42,6 @@ from deepseek_explained.training_cost import (
 )
 
 MILLION = 1e6
-
-
-def _of_kind(name, value, kind):
-    """`value`, if it is a `kind`. Raises ValueError naming it."""
-    if not isinstance(value, kind):
-        raise ValueError(f"{name}: expected a {kind.__name__}, got {value!r}")
-    return value
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ServiceDay:
 
     def revenue(self, prices: Prices) -> float:
         """US dollars, if every token were billed at these prices."""
-        _of_kind("prices", prices, Prices)
+        of_kind("prices", prices, Prices)
         missed = self.input_tokens - self.hit_tokens
         billed = self.hit_tokens * prices.hit + missed * prices.miss
         return (billed + self.output_tokens * prices.out) / MILLION
@@ -138,8 +138,8 @@ class Gpu:
     memory: float
 
     def __post_init__(self):
-        _of_kind("fp8", self.fp8, Machine)
-        _of_kind("bf16", self.bf16, Machine)
+        of_kind("fp8", self.fp8, Machine)
+        of_kind("bf16", self.bf16, Machine)
         finite_number("memory", self.memory)
 
     def machine(self, bytes_per_weight: int) -> Machine:
@@ -199,7 +199,7 @@ INFINIBAND = fact("net.ib").value  # bytes/s of one GPU to other nodes
 
 def largest_split(spec: ModelSpec) -> int:
     """Over how many GPUs of a node attention can be cut by heads without keeping a cache entry twice."""
-    _of_kind("spec", spec, ModelSpec)
+    of_kind("spec", spec, ModelSpec)
     if isinstance(spec.attention, LatentAttention):
         return 1
     return min(spec.attention.n_kv_heads, GPUS_PER_NODE)
@@ -223,8 +223,8 @@ class Unit:
     attention_split: int = 1
 
     def __post_init__(self):
-        _of_kind("spec", self.spec, ModelSpec)
-        _of_kind("gpu", self.gpu, Gpu)
+        of_kind("spec", self.spec, ModelSpec)
+        of_kind("gpu", self.gpu, Gpu)
         whole_number("n_gpus", self.n_gpus)
         if self.n_gpus > GPUS_PER_NODE and self.n_gpus % GPUS_PER_NODE:
             raise ValueError(
@@ -337,7 +337,7 @@ class Step:
 # %% ../notebooks/serving_cost.ipynb #cd46fe43
 def with_draft_module(spec: ModelSpec) -> ModelSpec:
     """The model with one more layer of its last kind, as MTP's module is; its projection and head come on top."""
-    has_experts = _of_kind("spec", spec, ModelSpec).n_moe_layers > 0
+    has_experts = of_kind("spec", spec, ModelSpec).n_moe_layers > 0
     return replace(
         spec,
         n_moe_layers=spec.n_moe_layers + has_experts,
@@ -347,13 +347,14 @@ def with_draft_module(spec: ModelSpec) -> ModelSpec:
 
 def matrix_flops_per_token(spec: ModelSpec) -> int:
     """Forward FLOPs of one token in matrix products, the look back left out."""
+    of_kind("spec", spec, ModelSpec)
     one_key = 2 * spec.n_layers * spec.attention.multiplications_per_key()
     return forward_flops_per_token(spec, 1) - one_key
 
 
 def decode_multiplications_per_key(spec: ModelSpec) -> int:
     """Multiplications per layer, token and cached token; latent attention looks back in the absorbed way."""
-    attention = spec.attention
+    attention = of_kind("spec", spec, ModelSpec).attention
     if isinstance(attention, LatentAttention):
         width = attention.kv_lora_rank + attention.qk_rope_head_dim  # compared
         return attention.n_heads * (width + attention.kv_lora_rank)  # and added up
@@ -387,7 +388,7 @@ def decode_step(
     batch: conversations per GPU. context_length: tokens in each conversation's cache.
     acceptance: share of MTP's drafts that are accepted, 0 to 1; None decodes without drafts.
     """
-    _of_kind("unit", unit, Unit)
+    of_kind("unit", unit, Unit)
     finite_number("batch", batch)
     whole_number("context_length", context_length)
     spec, per_request, extra_flops, extra_bytes = unit.spec, 1, 0, 0
@@ -429,7 +430,7 @@ def prefill_step(
 
     nodes_per_token: nodes that a token may be sent to in a layer; None takes the ledger's limit of DeepSeek-V3.
     """
-    _of_kind("unit", unit, Unit)
+    of_kind("unit", unit, Unit)
     whole_number("n_tokens", n_tokens)
     whole_number("context_length", context_length)
     if nodes_per_token is None:
@@ -454,7 +455,7 @@ def smallest_nodes(
 ) -> int:
     """Whole nodes of eight GPUs that hold one copy of the weights, fp8 or bf16, and no cache at all."""
     one_of("precision", precision, ("fp8", "bf16"))
-    finite_number("usable", amount("usable", usable, maximum=1))
+    fraction("usable", usable)
     node = GPUS_PER_NODE * finite_number("bytes_per_gpu", bytes_per_gpu) * usable
     return math.ceil(weight_bytes(spec, precision) / node)
 
@@ -470,7 +471,7 @@ def batch_that_fits(
     drafts: whether MTP's layer has to fit as well, with its weights and its cache (its projection, 0.1 GB, left out).
     usable: share of the GPU's memory for weights and caches.
     """
-    _of_kind("unit", unit, Unit)
+    of_kind("unit", unit, Unit)
     whole_number("context_length", context_length)
     if flag("drafts", drafts):
         unit = replace(unit, spec=with_draft_module(unit.spec))
@@ -523,7 +524,7 @@ class Twin:
 
 def twins_of(spec: ModelSpec) -> dict[str, Twin]:
     """The model with all tricks, without each, and without all; dense and headed rivals of two sizes each."""
-    _of_kind("spec", spec, ModelSpec)
+    of_kind("spec", spec, ModelSpec)
     counted = count_parameters(spec)
     stored = counted.total - counted.by_component["embedding"]
     dense = {
@@ -549,7 +550,7 @@ def twins_of(spec: ModelSpec) -> dict[str, Twin]:
 
 def units_of(twin: Twin, gpu: Gpu) -> list[Unit]:
     """Units of all sizes that hold the twin's weights, with attention whole and, if it can be, split."""
-    splits = {1, largest_split(_of_kind("twin", twin, Twin).spec)}
+    splits = {1, largest_split(of_kind("twin", twin, Twin).spec)}
     units = [
         Unit(twin.spec, n, gpu, twin.bytes_per_weight, attention_split=split)
         for n in UNIT_SIZES
@@ -572,7 +573,7 @@ def cheapest_decode(
     """GPU-seconds per token written, the unit and the batch that reach it; None if no unit keeps the promise."""
     best = None
     amount("acceptance", acceptance, maximum=1)
-    drafts = acceptance if _of_kind("twin", twin, Twin).drafts else None
+    drafts = acceptance if of_kind("twin", twin, Twin).drafts else None
     for unit in units_of(twin, gpu):
         batch = largest_batch(
             unit, context_length, tokens_per_second, drafts, overlap, usable
@@ -601,5 +602,6 @@ def training_gpu_hours(
     twin: Twin, tokens: float, context_length: int, pace: float
 ) -> float:
     """GPU-hours to train the twin at `pace` FLOP/s a GPU, all work counted, MTP's too."""
+    of_kind("twin", twin, Twin)
     work = work_per_token(twin.spec, context_length) * amount("tokens", tokens)
     return work / finite_number("pace", pace) / SECONDS_PER_HOUR

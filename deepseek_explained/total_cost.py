@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['HOURS_PER_YEAR', 'NORMAL', 'Z_95', 'Distribution', 'GPU_WATTS', 'FLEET_GPUS', 'V3', 'INPUTS', 'DEFINITIONS', 'GROUPS',
-           'LARGEST_VALUE', 'TAIL', 'amount', 'Constant', 'Uniform', 'Triangular', 'LogNormal', 'rented_cost',
+           'LARGEST_VALUE', 'TAIL', 'Constant', 'Uniform', 'Triangular', 'LogNormal', 'rented_cost',
            'owned_dollars_per_hour', 'break_even_utilisation', 'fleet_capex', 'electricity_per_year',
            'hours_at_context', 'sparse_training_flops_per_token', 'sparse_hours', 'operation_range', 'rungs', 'costs',
            'Group', 'Draws', 'percentiles', 'simulate', 'Swing', 'tornado', 'rank_correlation']
@@ -26,7 +26,10 @@ from deepseek_explained.budget import (
     training_flops_per_token,
 )
 from deepseek_explained.config import (
-    LARGEST_NUMBER,
+    amount,
+    finite_number,
+    fraction,
+    of_kind,
     one_of,
     published_config,
     shown,
@@ -36,17 +39,6 @@ from .facts import fact
 
 HOURS_PER_YEAR = 24 * 365
 NORMAL = NormalDist()
-
-
-def amount(name: str, value: object, maximum: float = math.inf) -> float:
-    """`value`, if it is a finite number from 0 to `maximum`. Raises ValueError naming it."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= min(maximum, LARGEST_NUMBER):
-        limit = f" to {maximum:g}" if maximum < math.inf else " or more"
-        raise ValueError(
-            f"{name}: expected a finite number, 0{limit}, got {shown(value)}"
-        )
-    return float(value)
 
 
 def _check_range(reason: object, **ends: float) -> None:
@@ -165,10 +157,8 @@ def owned_dollars_per_hour(
     gpu_price: dollars for a GPU with its share of server and network; worth nothing after `life_years`.
     operation: dollars per GPU and year. occupancy: share of the hours in which it is at work, above 0 to 1.
     """
-    if amount("life_years", life_years) == 0:
-        raise ValueError("life_years: expected a number above 0, got 0")
-    if amount("occupancy", occupancy, maximum=1) == 0:
-        raise ValueError("occupancy: expected a number above 0 to 1, got 0")
+    finite_number("life_years", life_years)
+    fraction("occupancy", occupancy)
     yearly = amount("gpu_price", gpu_price) / life_years + amount(
         "operation", operation
     )
@@ -179,8 +169,7 @@ def break_even_utilisation(
     gpu_price: float, life_years: float, operation: float, rent: float
 ) -> float:
     """Occupancy above which owning is cheaper than renting; above 1: renting always is."""
-    if amount("rent", rent) == 0:
-        raise ValueError("rent: expected a number above 0, got 0")
+    finite_number("rent", rent)
     return owned_dollars_per_hour(gpu_price, life_years, operation) / rent
 
 # %% ../notebooks/total_cost.ipynb #48105b3b
@@ -193,7 +182,8 @@ FLEET_GPUS = ("A100", "H100", "H800", "H20")
 def fleet_capex(gpus: Mapping[str, float], prices: Mapping[str, float]) -> float:
     """US dollars to buy a fleet: {GPU: how many} at {GPU: dollars each}. Raises ValueError for an unknown GPU."""
     total = 0.0
-    for gpu, count in gpus.items():
+    of_kind("prices", prices, Mapping)
+    for gpu, count in of_kind("gpus", gpus, Mapping).items():
         one_of("gpu", gpu, FLEET_GPUS)
         if gpu not in prices:
             raise ValueError(f"prices: expected a price of the {gpu}, got none")
@@ -265,8 +255,7 @@ def operation_range(years_covered: float) -> Triangular:
 
     Raises ValueError if years_covered is 0, or so many that not even the electricity is paid.
     """
-    if amount("years_covered", years_covered) == 0:
-        raise ValueError("years_covered: expected a number above 0, got 0")
+    finite_number("years_covered", years_covered)
     published = fact("sa.operation").value / years_covered / fact("glenn.gpus").value
     return Triangular(
         _ELECTRICITY,
@@ -526,15 +515,20 @@ class Draws:
 
 def _check_finite(name: str, values: Sequence[float]) -> None:
     """Only finite numbers can be ranked. Raises ValueError naming the values."""
-    if not all(map(math.isfinite, values)):
-        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+    try:
+        finite = all(map(math.isfinite, values))
+    except (TypeError, OverflowError):
+        finite = False
+    if not finite:
+        raise ValueError(f"{name}: expected finite numbers, got {shown(values)}")
 
 
 def percentiles(values: Sequence[float], percents: Sequence[float]) -> list[float]:
     """Percentiles of some values, straight lines between neighbours. Raises ValueError naming what is wrong."""
+    _check_finite("values", values)
     if not values:
         raise ValueError("values: expected at least one, got none")
-    _check_finite("values", values)
+    of_kind("percents", percents, Sequence)
     ordered, last = sorted(values), len(values) - 1
     found = []
     for percent in percents:
@@ -663,12 +657,12 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float:
     """Spearman's rank correlation, -1 to 1; 0 if either does not vary."""
+    _check_finite("xs", xs)
+    _check_finite("ys", ys)
     if len(xs) != len(ys) or len(xs) < 2:
         raise ValueError(
             f"xs, ys: expected two lists of the same length, 2 or more, got {len(xs)} and {len(ys)}"
         )
-    _check_finite("xs", xs)
-    _check_finite("ys", ys)
     mean = (len(xs) - 1) / 2
     dx = [rank - mean for rank in _ranks(xs)]
     dy = [rank - mean for rank in _ranks(ys)]

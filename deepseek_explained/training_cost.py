@@ -23,7 +23,10 @@ from deepseek_explained.budget import (
 )
 from deepseek_explained.config import (
     DeepSeekConfig,
+    amount,
     finite_number,
+    fraction,
+    of_kind,
     one_of,
     whole_number,
 )
@@ -31,32 +34,6 @@ from .facts import fact
 
 SECONDS_PER_HOUR = 3600
 HOURS_PER_DAY = 24
-
-
-def _share(name: str, value: object) -> float:
-    """`value`, if it is a share: above 0, at most 1. Raises ValueError naming the field."""
-    if finite_number(name, value) > 1:
-        raise ValueError(
-            f"{name}: expected a share above 0 and at most 1, got {value!r}"
-        )
-    return float(value)
-
-
-def _amount(name: str, value: object) -> float:
-    """`value`, if it is a finite number, 0 or more. Raises ValueError naming the field."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and value == 0:
-        return 0.0
-    if is_number and value < 0:
-        raise ValueError(f"{name}: expected 0 or more, got {value!r}")
-    return finite_number(name, value)
-
-
-def _model(value: object) -> ModelSpec:
-    """`value`, if it is a ModelSpec. Raises ValueError naming `spec`."""
-    if not isinstance(value, ModelSpec):
-        raise ValueError(f"spec: expected a ModelSpec, got {value!r}")
-    return value
 
 # %% ../notebooks/training_cost.ipynb #bb1b89e0
 GPUS = ("h800", "h100", "h20", "b200")
@@ -75,9 +52,9 @@ def dense_peak(gpu: str, precision: str = "bf16") -> float:
 
 def gpu_hours(flops: float, peak_flops: float, utilisation: float) -> float:
     """GPU-hours of so many FLOPs, on GPUs with that peak in FLOP/s, of which they reach that share."""
-    flops = _amount("flops", flops)
+    flops = amount("flops", flops)
     finite_number("peak_flops", peak_flops)
-    _share("utilisation", utilisation)
+    fraction("utilisation", utilisation)
     return flops / (peak_flops * utilisation) / SECONDS_PER_HOUR
 
 
@@ -85,7 +62,7 @@ def gpu_hours_by_the_clock(
     tokens: float, tokens_per_step: int, seconds_per_step: float, n_gpus: int
 ) -> float:
     """GPU-hours of a run from the time of one step; nothing is known of the model."""
-    tokens = _amount("tokens", tokens)
+    tokens = amount("tokens", tokens)
     whole_number("tokens_per_step", tokens_per_step)
     finite_number("seconds_per_step", seconds_per_step)
     whole_number("n_gpus", n_gpus)
@@ -115,7 +92,7 @@ class Cost:
     definition: str
 
     def __post_init__(self):
-        object.__setattr__(self, "dollars", _amount("dollars", self.dollars))
+        object.__setattr__(self, "dollars", amount("dollars", self.dollars))
         one_of("definition", self.definition, tuple(DEFINITIONS))
 
     def __str__(self) -> str:
@@ -126,9 +103,9 @@ class Cost:
 
 def rent(gpu_hours: float, usd_per_gpu_hour: float) -> Cost:
     """The cost of so many GPU-hours at a rental price in US dollars per GPU-hour."""
-    hours = _amount("gpu_hours", gpu_hours)
+    hours = amount("gpu_hours", gpu_hours)
     return Cost(
-        hours * _amount("usd_per_gpu_hour", usd_per_gpu_hour), definition="rented run"
+        hours * amount("usd_per_gpu_hour", usd_per_gpu_hour), definition="rented run"
     )
 
 # %% ../notebooks/training_cost.ipynb #d5f334b7
@@ -154,12 +131,12 @@ class TrainingRun:
     causal: bool = True
 
     def __post_init__(self):
-        _model(self.spec)
-        _amount("tokens", self.tokens)
+        of_kind("spec", self.spec, ModelSpec)
+        amount("tokens", self.tokens)
         finite_number("peak_flops", self.peak_flops)
-        _share("utilisation", self.utilisation)
+        fraction("utilisation", self.utilisation)
         whole_number("n_gpus", self.n_gpus)
-        _amount("usd_per_gpu_hour", self.usd_per_gpu_hour)
+        amount("usd_per_gpu_hour", self.usd_per_gpu_hour)
         finite_number("flops_per_token", self.flops_per_token)
 
     @property
@@ -195,7 +172,7 @@ def with_multi_head_attention(
 
     Heads are as wide as the values were (DeepSeek-V3: 128 numbers for a key, 128 for a value).
     """
-    old = _model(spec).attention
+    old = of_kind("spec", spec, ModelSpec).attention
     width = getattr(old, "v_head_dim", None) or old.head_dim
     shared = (
         old.n_heads if n_kv_heads is None else whole_number("n_kv_heads", n_kv_heads)
@@ -214,7 +191,7 @@ def dense_twin(spec: ModelSpec, activated: float) -> ModelSpec:
 
     All parameters but the embedding are met. Raises ValueError if `activated` is too small for the attention alone.
     """
-    _model(spec)
+    of_kind("spec", spec, ModelSpec)
     finite_number("activated", activated)
     bare = replace(
         spec,
@@ -237,7 +214,7 @@ def mtp_training_flops_per_token(spec: ModelSpec, context_length: int) -> int:
 
     Each is one layer of the model's last kind, a projection from two hidden states to one, and the output head.
     """
-    has_experts = _model(spec).n_moe_layers > 0
+    has_experts = of_kind("spec", spec, ModelSpec).n_moe_layers > 0
     one_layer = replace(
         spec, n_dense_layers=int(not has_experts), n_moe_layers=int(has_experts)
     )  # forward FLOPs of a one-layer model: that layer and the head
@@ -249,7 +226,7 @@ def mtp_training_flops_per_token(spec: ModelSpec, context_length: int) -> int:
 def work_per_token(spec: ModelSpec, context_length: int) -> int:
     """All FLOPs that training on one token needs: the main model and its multi-token prediction modules."""
     return training_flops_per_token(
-        _model(spec), context_length
+        of_kind("spec", spec, ModelSpec), context_length
     ) + mtp_training_flops_per_token(spec, context_length)
 
 # %% ../notebooks/training_cost.ipynb #c15ca8ca
@@ -266,7 +243,7 @@ class Assumption:
 
     def __post_init__(self):
         for field in ("low", "central", "high"):
-            _amount(field, getattr(self, field))
+            amount(field, getattr(self, field))
         if not self.low <= self.central <= self.high:
             raise ValueError(
                 f"central: expected {self.name} with low <= central <= high, "
@@ -293,18 +270,18 @@ def electricity_kwh(
     if finite_number("pue", pue) < 1:
         raise ValueError(f"pue: expected at least 1, got {pue!r}")
     kilowatts = finite_number("watts_per_gpu", watts_per_gpu) / 1000
-    drawn = kilowatts * _share("power_utilisation", power_utilisation)
-    return _amount("gpu_hours", gpu_hours) * drawn * pue
+    drawn = kilowatts * fraction("power_utilisation", power_utilisation)
+    return amount("gpu_hours", gpu_hours) * drawn * pue
 
 
 def carbon_tonnes(kwh: float, kg_per_kwh: float) -> float:
     """Tonnes of CO2 of so much electricity from a grid of so many kg per kWh."""
-    return _amount("kwh", kwh) * _amount("kg_per_kwh", kg_per_kwh) / 1000
+    return amount("kwh", kwh) * amount("kg_per_kwh", kg_per_kwh) / 1000
 
 
 def electricity_cost(kwh: float, usd_per_kwh: float) -> Cost:
     """What so much electricity costs."""
-    dollars = _amount("kwh", kwh) * _amount("usd_per_kwh", usd_per_kwh)
+    dollars = amount("kwh", kwh) * amount("usd_per_kwh", usd_per_kwh)
     return Cost(dollars, definition="electricity")
 
 # %% ../notebooks/training_cost.ipynb #867041a2
@@ -367,7 +344,7 @@ def sheet(
     flops = per_token * tokens
     per_gpu = peak_flops * utilisation
     hours = flops / per_gpu / SECONDS_PER_HOUR
-    total = hours + _amount("other_gpu_hours", other_gpu_hours)
+    total = hours + amount("other_gpu_hours", other_gpu_hours)
     if per_token != run.flops_per_token:
         raise ValueError(
             f"config: expected {run.flops_per_token} FLOPs, got {per_token}"
