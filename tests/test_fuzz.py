@@ -1,5 +1,6 @@
 """Whatever is put in: a ValueError that names the field, or finite numbers from 0 up; never another error."""
 
+import inspect
 import json
 import math
 from dataclasses import fields, is_dataclass
@@ -250,14 +251,15 @@ def test_configurations(config, context):
 
 
 LEDGER = LEDGER_PATH.read_text(encoding="utf-8")
-ENTRY = """[v3.total_pub]
+ENTRY = """["v3.total_pub"]
 value = 671
 unit = "billion parameters"
 counts = "all"
 date = "2024-12"
-source = "report"
-locator = "p. 1"
-standing = "measured"
+source = "dsv3"
+locator = "abstract"
+standing = "read in the source"
+note = "a \\u00e9 'quoted' note"
 """
 
 
@@ -277,7 +279,13 @@ def changed_text(draw, text):
     return text
 
 
-@given(text=changed_text(ENTRY) | st.text())
+def test_what_the_cases_start_from_is_good():
+    assert read_ledger(ENTRY)["v3.total_pub"].value == 671e9
+    for function, (sensible, *_) in FUNCTIONS.items():
+        assert set(sensible) <= set(inspect.signature(function).parameters)
+
+
+@given(text=changed_text(ENTRY) | changed_text(LEDGER[:2000]) | st.text())
 def test_ledgers(text):
     try:
         entries = read_ledger(text)
