@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab scoreboard chapter export lint check-site bench experiments fuzz newest clean
+.PHONY: help book test serve lab scoreboard chapter export lint check-site slides answers bench experiments fuzz newest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ chapter: $(READY) ## export, lint, test, run and build one chapter: make chapter
 
 check-site: $(READY) ## check the built site: pages there and not empty, links and anchors good
 	$(RUN) tools/check_site.py $(SITE)
+
+slides: book ## slides of each chapter, as HTML and (with Chromium) PDF
+	$(RUN) tools/classroom.py slides
+
+answers: book ## all exercises with what their solutions printed
+	$(RUN) tools/classroom.py answers
 
 serve: book ## build the site and serve it at http://localhost:8000
 	$(RUN) -m http.server --bind 127.0.0.1 --directory $(SITE) 8000
