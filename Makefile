@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab scoreboard chapter export lint check-site slides answers bench experiments fuzz newest clean
+.PHONY: help book test serve lab scoreboard chapter export lint check-site slides answers bench experiments reproducible fuzz newest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ bench: $(READY) ## measure speed; asserts nothing (gpu.py refuses without a GPU)
 
 experiments: $(READY) ## run what is too long for a notebook and record it (about an hour)
 	@for experiment in $(filter-out experiments/recording.py,$(wildcard experiments/*.py)); do echo "== $$experiment"; $(RUN) $$experiment || exit 1; done
+
+reproducible: $(READY) ## run every notebook a second time: the same outputs, byte for byte, but for timings
+	$(RUN) tools/reproducible.py
 
 fuzz: $(READY) ## ten thousand cases of every property in tests/test_fuzz.py (about half an hour)
 	$(RUN) -m pytest -q tests/test_fuzz.py --hypothesis-profile=many

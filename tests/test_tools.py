@@ -269,3 +269,55 @@ def test_scoreboard_names_a_broken_record_and_a_figure_that_left_the_ledger(
     (executed / "one.ipynb").write_text(text.replace("v3.layers", "v3.gone"), encoding="utf-8")
     assert scoreboard.main() == 1
     assert "v3.gone: no such figure in the ledger" in capsys.readouterr().err
+
+
+def test_an_interrupted_export_leaves_the_old_modules_whole(tree, monkeypatch):
+    module = tree / "deepseek_explained" / "budget.py"
+    before = module.read_text(encoding="utf-8")
+    module.write_text(before + "x = 1\n", encoding="utf-8")
+
+    def interrupted(self, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        exports.export(tree)
+    assert module.read_text(encoding="utf-8") == before + "x = 1\n"
+    monkeypatch.undo()
+    exports.export(tree)
+    assert module.read_text(encoding="utf-8") == before
+
+
+def test_an_interrupted_run_leaves_the_old_result_whole(tmp_path, monkeypatch):
+    result = tmp_path / "budget.ipynb"
+    notebooks = load("notebooks")
+    notebooks.put(b"good", result)
+
+    def full(self, content):
+        with self.open("wb") as file:
+            file.write(content[:2])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError):
+        notebooks.put(b"better", result)
+    assert result.read_bytes() == b"good"
+
+
+def run_of(text, tags=()):
+    """A notebook of one cell that printed `text`."""
+    output = nbformat.v4.new_output("stream", text=text)
+    cell = nbformat.v4.new_code_cell("1", outputs=[output], metadata={"tags": list(tags)}, id="one")
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+@pytest.mark.parametrize(
+    ("again", "tags", "cells"),
+    [("0.30", (), []), ("0.31", (), ["one"]), ("0.31", ("timing",), [])],
+)
+def test_two_runs_are_compared_but_for_timings(tmp_path, monkeypatch, again, tags, cells):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    nbformat.write(run_of("0.30", tags), tmp_path / "first.ipynb")
+    nbformat.write(run_of(again, tags), tmp_path / "second.ipynb")
+    differing = load("reproducible").differing
+    assert differing(tmp_path / "first.ipynb", tmp_path / "second.ipynb") == cells

@@ -114,15 +114,30 @@ def prepare_matplotlib() -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
+def execute(name: str, folder: Path) -> tuple[int, float, int]:
+    """Run a copy of a notebook in `folder`, by nbmake. Returns exit status, seconds and peak bytes of memory."""
+    staged = folder / f"{name}.ipynb"
+    shutil.copyfile(NOTEBOOKS / staged.name, staged)
+    command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite"]
+    command += [f"--nbmake-timeout={LIMIT}", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    command += ["--rootdir", str(folder), staged.name]
+    return run_measured(command, cwd=folder)
+
+
+def put(content: bytes, path: Path) -> None:
+    """Write a file: whoever is interrupted leaves the old one whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
 def run(name: str) -> bool:
     """Test one notebook with nbmake and keep the executed copy. Returns False if a cell failed."""
+    at_start = key(name)
     with tempfile.TemporaryDirectory(prefix="notebooks-") as folder:
+        status, seconds, peak_bytes = execute(name, Path(folder))
         staged = Path(folder) / f"{name}.ipynb"
-        shutil.copyfile(NOTEBOOKS / staged.name, staged)
-        command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite"]
-        command += [f"--nbmake-timeout={LIMIT}", "-q", "-p", "no:cacheprovider", "--tb=short"]
-        command += ["--rootdir", folder, staged.name]
-        status, seconds, peak_bytes = run_measured(command, cwd=staged.parent)
         if status != 0:
             print(f"{name}: failed after {seconds:.0f} s", file=sys.stderr)
             return False
@@ -137,18 +152,16 @@ def run(name: str) -> bool:
             print(f"{name}: took {seconds:.0f} s; the limit is {LIMIT} s", file=sys.stderr)
         if seconds > FAIL:
             return False
-        EXECUTED.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(staged, EXECUTED / staged.name)
+        put(staged.read_bytes(), EXECUTED / staged.name)
     record = {
-        "key": key(name),
+        "key": at_start,  # whoever edits the notebook meanwhile gets it run again
         "seconds": round(seconds, 1),
         "peak_bytes": peak_bytes,
         "cores": os.cpu_count(),
         "machine": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
-    path = EXECUTED / f"{name}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    put((json.dumps(record, indent=2) + "\n").encode(), EXECUTED / f"{name}.json")
     print(f"{name}: {seconds:.0f} s, {peak_bytes / 1e9:.1f} GB")
     return True
 
