@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import torch
+from keep import keep
 
 from deepseek_explained.config import DeepSeekConfig, published_config
 from deepseek_explained.mla import GrowingTensor, MultiHeadAttention, MultiHeadLatentAttention
@@ -75,6 +76,8 @@ def main() -> None:
             times = [decode(ordinary, length, batch)]
             times += [decode(latent, length, batch, absorbed=way) for way in (False, True)]
             print(f"  context {length:6,}{batch:13}" + "".join(f"{t:10.2f}" for t in times))
+            if batch == 1:
+                keep(f"mla.naive_over_absorbed.{length}", times[1] / times[2], "times")
     print("read a prompt, ms      batch      MHA    naive  absorbed")
     with torch.no_grad():
         for batch, length in ((1, 128), (1, 512), (8, 256)):

@@ -2,6 +2,8 @@
 
 import time
 
+from keep import keep
+
 from deepseek_explained.total_cost import costs, rungs, simulate
 
 
@@ -13,6 +15,7 @@ def main() -> None:
             simulate(n_draws=100_000, seed=seed, model=model)
             seconds.append(time.perf_counter() - start)
         print(f"100,000 draws of {name}: {min(seconds):.2f} to {max(seconds):.2f} s, three seeds")
+        keep(f"total_cost.{name}", min(seconds), "s")
 
 
 if __name__ == "__main__":
