@@ -498,6 +498,7 @@ class Machine:
     bandwidth: float
 
     def __post_init__(self):
+        of_kind("name", self.name, str)
         finite_number("peak_flops", self.peak_flops)
         finite_number("bandwidth", self.bandwidth)
 

@@ -242,6 +242,8 @@ class Assumption:
     reason: str
 
     def __post_init__(self):
+        for field in ("name", "unit"):
+            of_kind(field, getattr(self, field), str)
         for field in ("low", "central", "high"):
             amount(field, getattr(self, field))
         if not self.low <= self.central <= self.high:

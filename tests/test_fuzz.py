@@ -56,7 +56,7 @@ def numbers_in(value):
     elif is_dataclass(value):
         properties = [name for name, it in vars(type(value)).items() if isinstance(it, property)]
         for name in [field.name for field in fields(value)] + properties:
-            if name not in ("name", "support"):  # a log-normal distribution has no upper end
+            if name != "support":  # a log-normal distribution has no upper end
                 yield from numbers_in(getattr(value, name))
 
 
