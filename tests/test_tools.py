@@ -172,7 +172,7 @@ def test_a_result_is_kept_used_and_dropped_when_out_of_date(tree, notebooks):
     notebooks.fill_cache()
     cache = get_cache(str(notebooks.CACHE))
     found = cache.get_cache_bundle(cache.match_cache_notebook(source).pk)
-    assert found.nb.cells[1].outputs[0]["text"] == "seen\n"
+    assert found.nb.cells[0].outputs[0]["text"] == "seen\n"
 
     path = tree / "deepseek_explained" / "facts.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
