@@ -34,6 +34,8 @@ HEADINGS = [
     "The verdict",
     "Exercises",
     "Further reading",
+    "Test yourself",
+    "Explain it back",
 ]
 COST_CHAPTERS = ("budget", "training_cost", "total_cost", "serving_cost")
 

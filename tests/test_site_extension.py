@@ -270,6 +270,7 @@ def test_front_page_and_weight(build):
         sum(path.stat().st_size for path in (site.out / "_static" / "mathjax").rglob("*")) < 2.5e6
     )
     assert not list(site.out.rglob("*.map"))
+    assert "selftest.js" in site.budget and "selftest.js" not in site.intro
 
 
 @pytest.mark.parametrize(

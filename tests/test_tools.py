@@ -165,6 +165,15 @@ def test_a_result_is_kept_used_and_dropped_when_out_of_date(tree, notebooks):
     found = cache.get_cache_bundle(cache.match_cache_notebook(source).pk)
     assert found.nb.cells[0].outputs[0]["text"] == "seen\n"
 
+    # Text that was added since needs no new run.
+    source.cells.insert(0, nbformat.v4.new_markdown_cell("A sentence."))
+    nbformat.write(source, tree / "notebooks" / "budget.ipynb")
+    assert notebooks.is_current("budget")
+    notebooks.fill_cache()
+    cache = get_cache(str(notebooks.CACHE))
+    found = cache.get_cache_bundle(cache.match_cache_notebook(source).pk)
+    assert found.nb.cells[0].outputs[0]["text"] == "seen\n"
+
     path = tree / "deepseek_explained" / "facts.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     assert not notebooks.is_current("budget")

@@ -175,9 +175,13 @@ def fill_cache() -> None:
             continue
         notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
         executed = nbformat.read(EXECUTED / f"{name}.ipynb", as_version=4)
-        for cell, result in zip(notebook.cells, executed.cells, strict=True):
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = result.outputs, result.execution_count
+        # Text may have been added since: the code cells are the same, or the result would not be current.
+        code = (
+            [cell for cell in book.cells if cell.cell_type == "code"]
+            for book in (notebook, executed)
+        )
+        for cell, result in zip(*code, strict=True):
+            cell.outputs, cell.execution_count = result.outputs, result.execution_count
         seconds = json.loads((EXECUTED / f"{name}.json").read_text(encoding="utf-8"))["seconds"]
         bundle = CacheBundleIn(
             notebook, str(NOTEBOOKS / f"{name}.ipynb"), data={"execution_seconds": seconds}

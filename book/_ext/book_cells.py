@@ -96,6 +96,12 @@ class RunCost(SphinxRole):
         return run_cost(self.env, self.text.strip()), []
 
 
+def add_script(app, pagename, templatename, context, doctree):
+    """Chapters end with a self-test, which `_static/selftest.js` makes forms of."""
+    if pagename.startswith("notebooks/"):
+        app.add_js_file("selftest.js", loading_method="defer")
+
+
 class ChapterHead(SphinxTransform):
     """Under the title of each notebook: what running it took."""
 
@@ -116,5 +122,6 @@ def setup(app):
     app.add_transform(CodeCells)
     app.add_transform(ChapterHead)
     app.add_role("run-cost", RunCost())
+    app.connect("html-page-context", add_script)
     app.add_node(HideCodeCellNode, override=True, html=(open_folded, close_folded))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
