@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab scoreboard chapter export lint check-site slides answers bench bench-record experiments reproducible fuzz newest clean
+.PHONY: help book test serve lab scoreboard new chapter export lint check-site slides answers bench bench-record experiments reproducible fuzz newest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) tools/exports.py --check
+
+new: $(READY) ## begin a chapter that passes every check: make new C=name T="Its title"
+	@$(RUN) tools/new_chapter.py "$(C)" "$(T)"
 
 export: $(READY) ## write the notebooks' exported cells to deepseek_explained/
 	$(RUN) tools/exports.py
