@@ -9,6 +9,7 @@ A page that needs more than its policy allows says so in _config.yml, under `sph
 """
 
 import base64
+import functools
 import hashlib
 import html
 import importlib.util
@@ -18,6 +19,7 @@ import posixpath
 import re
 import shutil
 import zlib
+from collections import defaultdict
 from pathlib import Path
 
 import tinycss2
@@ -33,7 +35,8 @@ MATHJAX = (
     "output/chtml.js",
     "output/chtml/fonts",
     "a11y/assistive-mml.js",
-    "input/tex/extensions",
+    *(f"input/tex/extensions/{name}.js" for name in ("boldsymbol", "braket", "cancel", "color")),
+    *(f"input/tex/extensions/{name}.js" for name in ("enclose", "newcommand", "textmacros")),
 )
 # What no page asks for: maps for debuggers, the script that draws the icons of the theme's font again, leftovers.
 UNUSED = ("**/*.map", "**/fontawesome.js*", "**/all-packages.js", "**/*webpack-macros.html")
@@ -54,6 +57,9 @@ SCRIPT = re.compile(r'[ \t]*<script\b([^>]*)\bsrc="([^"]*)"[^>]*></script>\n?')
 INLINE = re.compile(r"[ \t]*<script>(.*?)</script>\n?", re.DOTALL)
 STYLE_LINK = re.compile(r'[ \t]*<link (?=[^>]*rel="stylesheet")[^>]*href="([^"]*)"[^>]*>\n?')
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
+CODE = re.compile(r'<div class="highlight"><pre>.*?</pre>', re.DOTALL)
+SAME = re.compile(r'<span class="(\w+)">[^<]*</span>(?:\s*<span class="\1">[^<]*</span>)+')
+USE = re.compile(r"var\(\s*(--[\w-]+)")
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n?')
 PRELOAD = re.compile(r'[ \t]*<link rel="preload" as="script"[^>]*>\n?')
 NOSCRIPT = re.compile(
@@ -91,7 +97,7 @@ def can_match(selector, words):
     """Whether every class, id, element and attribute that the selector asks for is a word of the site."""
     before = None
     for token in selector:
-        if token.type == "hash" or token.type == "ident" and before != ":":
+        if token.type == "hash" or (token.type == "ident" and before != ":"):
             if token.value not in words and token.value.lower() not in words:
                 return False
         elif token.type == "[] block":
@@ -131,17 +137,21 @@ def purge(rules, words):
     return kept
 
 
+def if_used(names, match):
+    """What was matched, if the name in it is among those used."""
+    return match.group() if match.group(1) in names else ""
+
+
 def drop_unreferenced(css, words):
     """Without animations and variables that neither the sheet nor a word of the site refers to."""
     block = r"@keyframes ([\w-]+) ?\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}"
     used = set(re.findall(r"[\w-]+", re.sub(block, "", css)))
-    css = re.sub(block, lambda match: match.group() if match.group(1) in used else "", css)
+    css = re.sub(block, functools.partial(if_used, used), css)
     variable = r"""(?<=[{;])\s*(--[\w-]+)\s*:(?:"[^"]*"|'[^']*'|[^;{}"'])*(?:;|(?=\}))"""
     before = None
     while css != before:  # a variable may be used by one that goes
         before = css
-        used = set(re.findall(r"var\(\s*(--[\w-]+)", css)) | words
-        css = re.sub(variable, lambda match: match.group() if match.group(1) in used else "", css)
+        css = re.sub(variable, functools.partial(if_used, set(USE.findall(css)) | words), css)
     return re.sub(r"[^{};]+\{\s*\}", "", css)
 
 
@@ -173,7 +183,7 @@ def icon_fonts(css, static, words):
         if style != "solid" and not {f"fa-{style}", f"fa{style[0]}"} & words:
             return ""
         options = subset.Options(
-            flavor="woff", hinting=False, desubroutinize=True, notdef_outline=True
+            flavor="woff", hinting=True, desubroutinize=True, notdef_outline=True
         )
         font = subset.load_font(str(static / source.group(1)), options)
         icons = sorted(shown & {chr(code) for code in font.getBestCmap()})
@@ -257,26 +267,43 @@ def one_sheet(pages, static):
 # Markup
 
 
-def same_as_text(css):
-    """Classes of code whose colour is that of the code around them, in every theme: Pygments' names, commas."""
-    base = dict(re.findall(r'\[data-theme="(\w+)"\] \.highlight \{[^}]*[ ;{]color: (#\w+)', css))
+def code_colours(css):
+    """Pygments' class -> the first class of the same look in every theme, None where that is the look of bare code."""
+    base = re.findall(r'\[data-theme="(\w+)"\] \.highlight \{[^}]*[ ;{](color: #\w+)', css)
     rules = re.findall(r'\[data-theme="(\w+)"\] \.highlight \.(\w+) \{ ([^}]*?) \}', css)
-    plain = {name for _, name, _ in rules}
+    looks = defaultdict(dict)
     for theme, name, style in rules:
-        if theme not in base or style.lower() != f"color: {base[theme]}".lower():
-            plain.discard(name)
-    return plain if base else set()
+        looks[name][theme] = style.lower()
+    first = {tuple(sorted((theme, style.lower()) for theme, style in base)): None}
+    return {
+        name: first.setdefault(tuple(sorted(look.items())), name) for name, look in looks.items()
+    }
 
 
-def tidy(page, static=None, plain=()):
+def plain_code(page, colours):
+    """The page with one element for a run of code in one colour, and none for code without."""
+
+    def simpler(match):
+        name, code = match.groups()
+        name = None if code == "." else colours.get(name, name)  # nobody sees the colour of a dot
+        return f'<span class="{name}">{code}</span>' if name else code
+
+    page = re.sub(r'<span class="(\w+)">([^<]*)</span>', simpler, page)
+    # "</span><span class="s">" between two runs of one colour
+    return SAME.sub(
+        lambda match: re.sub(r'</span>(\s*)<span class="\w+">', r"\1", match.group()), page
+    )
+
+
+def tidy(page, static=None, colours=None):
     """One page without what it does not need, its scripts deferred, its sidebar a landmark."""
     page = NOSCRIPT.sub("", PRELOAD.sub("", page))
     first = VIEWPORT.search(page)
     if first:
         rest = VIEWPORT.sub("", page[first.end() :])
         page = page[: first.end()] + rest
-    if plain:
-        page = re.sub(rf'<span class="(?:{"|".join(sorted(plain))})">([^<]*)</span>', r"\1", page)
+    if colours:
+        page = CODE.sub(lambda match: plain_code(match.group(), colours), page)
     page = page.replace('onclick="window.print()"', "data-print")
     page = page.replace('<div id="pst-primary-sidebar" class', f"{SIDEBAR} class")
     page = SCRIPT.sub(lambda match: script(match, page, static), page)
@@ -286,7 +313,8 @@ def tidy(page, static=None, plain=()):
 def script(match, page, static):
     """The tag of a script: gone where nothing uses it, inline if it is a few lines, deferred otherwise."""
     tag, name = match.group(), posixpath.basename(re.sub(r"\?.*", "", match.group(2)))
-    if name == "fontawesome.js" or name in WHERE_USED and not re.search(WHERE_USED[name], page):
+    where = WHERE_USED.get(name)
+    if name == "fontawesome.js" or (where and not re.search(where, page)):
         return ""
     if name == "documentation_options.js" and static:
         content = (static / name).read_text(encoding="utf-8").strip()
@@ -334,9 +362,10 @@ def policy(page, more=""):
     # MathJax writes a style element, figures carry style attributes.
     if re.search(r'<style\b|\sstyle="|_static/mathjax/', page):
         rules["style-src"].append("'unsafe-inline'")
-    # The search shows the lines around what it found, which it reads from the pages.
+    # The search shows the lines around what it found, from the pages, which it reads with the styles in them.
     if 'id="search-results"' in page:
         rules["connect-src"] = ["'self'"]
+        rules["style-src"].append("'unsafe-inline'")
     for addition in filter(None, map(str.split, more.split(";"))):
         rules.setdefault(addition[0], []).extend(addition[1:])
     return "; ".join(" ".join([name, *sources]) for name, sources in rules.items())
@@ -377,8 +406,8 @@ def deliver(pages, static, more=lambda path: ""):
     """Write the pages (path -> text) and the files they share; `more(path)` adds to a page's policy."""
     copy_mathjax(static)
     pygments = static / "pygments.css"
-    plain = same_as_text(pygments.read_text(encoding="utf-8")) if pygments.is_file() else ()
-    pages = {path: tidy(page, static, plain) for path, page in pages.items()}
+    colours = code_colours(pygments.read_text(encoding="utf-8")) if pygments.is_file() else {}
+    pages = {path: tidy(page, static, colours) for path, page in pages.items()}
     pages = one_sheet(pages, static)
     for path, page in pages.items():
         path.write_text(with_policy(page, more(path)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the built site needs beyond Jupyter Book: MathJax, descriptions, a front page, less weight.
+"""What the built site needs beyond Jupyter Book: buttons, tested results, a front page, pages made ready to deliver.
 
 Buttons to the repository, to Colab and to Binder appear when `repository: url:` is set in
 _config.yml, and not before.
@@ -12,9 +12,6 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import book_delivery as delivery
-from docutils import nodes
-
-SHORTEST, LONGEST = 40, 200
 
 ADDRESS = re.compile(r'\b(href|src|action|data-content_root)="([^"]*)"')
 
@@ -45,26 +42,6 @@ def use_tested_results(app):
         spec.loader.exec_module(notebooks)
         notebooks.fill_cache()
         notebooks.prepare_matplotlib()
-
-
-def first_paragraph(doctree):
-    """The page's first paragraph that says something, cut at a word."""
-    for paragraph in doctree.findall(nodes.paragraph):
-        text = " ".join(paragraph.astext().split())
-        if len(text) >= SHORTEST and isinstance(paragraph.parent, nodes.section):
-            return text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " …"
-    return ""
-
-
-def add_description(app, pagename, templatename, context, doctree):
-    """A meta description for search engines, unless the page has its own."""
-    if doctree is None or 'name="description"' in context.get("metatags", ""):
-        return
-    description = first_paragraph(doctree)
-    if description:
-        context["metatags"] = context.get("metatags", "") + (
-            f'\n<meta name="description" content="{html.escape(description)}" />'
-        )
 
 
 def lift(page, root):
@@ -103,11 +80,11 @@ def docname(path, out):
 
 
 def setup(app):
+    app.setup_extension("book_head")
     app.add_css_file("book.css", priority=900)
     app.add_js_file("page.js", loading_method="defer")
     app.connect("config-inited", add_buttons)
     app.connect("builder-inited", use_tested_results)
-    app.connect("html-page-context", add_description)
     app.add_config_value("book_policy", {}, "html")
     # Late, so that what other extensions put into the pages is under the policy too.
     app.connect("build-finished", finish, priority=900)
