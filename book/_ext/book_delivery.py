@@ -14,6 +14,7 @@ import hashlib
 import html
 import importlib.util
 import io
+import json
 import logging
 import posixpath
 import re
@@ -35,8 +36,7 @@ MATHJAX = (
     "output/chtml.js",
     "output/chtml/fonts",
     "a11y/assistive-mml.js",
-    *(f"input/tex/extensions/{name}.js" for name in ("boldsymbol", "braket", "cancel", "color")),
-    *(f"input/tex/extensions/{name}.js" for name in ("enclose", "newcommand", "textmacros")),
+    *(f"input/tex/extensions/{name}.js" for name in ("boldsymbol", "cancel", "color", "enclose")),
 )
 # What no page asks for: maps for debuggers, the script that draws the icons of the theme's font again, leftovers.
 UNUSED = ("**/*.map", "**/fontawesome.js*", "**/all-packages.js", "**/*webpack-macros.html")
@@ -72,11 +72,12 @@ SIDEBAR = '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"'
 
 
 def words_of(pages, scripts):
-    """Every word in a tag of the pages or anywhere in a script: the names that a selector may match."""
+    """Every word in a tag of the pages or anywhere in a script: the names that a style sheet may refer to."""
     words = set()
     for page in pages:
-        for part in re.findall(r"<script\b.*?</script>|<[^>]+>", page, re.DOTALL):
-            words.update(re.findall(r"""[^\s"'<>=]+|[\w-]+""", part))
+        tags = " ".join(re.findall(r"<script\b.*?</script>|<[^>]+>", page, re.DOTALL))
+        # The second kind is for names with signs in them, such as "w-1/2".
+        words.update(re.findall(r"[\w-]+", tags), re.findall(r"""[^\s"'<>=]+""", tags))
     for script in scripts:
         words.update(re.findall(r"[\w-]+", script))
     return words
@@ -275,9 +276,12 @@ def code_colours(css):
     for theme, name, style in rules:
         looks[name][theme] = style.lower()
     first = {tuple(sorted((theme, style.lower()) for theme, style in base)): None}
-    return {
+    # Operators read as well in the colour of the names around them, and are a third of the markup.
+    looks.pop("o", None)
+    colours = {
         name: first.setdefault(tuple(sorted(look.items())), name) for name, look in looks.items()
     }
+    return colours | {"o": None}
 
 
 def plain_code(page, colours):
@@ -285,7 +289,7 @@ def plain_code(page, colours):
 
     def simpler(match):
         name, code = match.groups()
-        name = None if code == "." else colours.get(name, name)  # nobody sees the colour of a dot
+        name = colours.get(name, name)
         return f'<span class="{name}">{code}</span>' if name else code
 
     page = re.sub(r'<span class="(\w+)">([^<]*)</span>', simpler, page)
@@ -386,13 +390,23 @@ def copy_mathjax(static):
     """Copy the part of MathJax that pages use (1 of 24 MB); `_config.yml` points `mathjax_path` to it."""
     package = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
     source = package / "static" / "mathjax"
+    shutil.rmtree(static / "mathjax", ignore_errors=True)
     for name in MATHJAX:
         target = static / "mathjax" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (source / name).is_dir():
-            shutil.copytree(source / name, target, dirs_exist_ok=True)
+            unused = shutil.ignore_patterns("*Fraktur*", "*Script*", "*SansSerif-[BI]*")
+            shutil.copytree(source / name, target, ignore=unused, dirs_exist_ok=True)
         else:
             shutil.copy(source / name, target)
+
+
+def compact_notebooks(folder):
+    """Notebooks to download, without the white space that only a version control needs."""
+    for path in folder.rglob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        text = json.dumps(notebook, ensure_ascii=False, separators=(",", ":"))
+        path.write_text(text, encoding="utf-8")
 
 
 def remove_unused(static, pages):
@@ -411,4 +425,5 @@ def deliver(pages, static, more=lambda path: ""):
     pages = one_sheet(pages, static)
     for path, page in pages.items():
         path.write_text(with_policy(page, more(path)), encoding="utf-8")
+    compact_notebooks(static.parent / "_sources")
     remove_unused(static, "".join(pages.values()))

@@ -90,7 +90,9 @@ def add_head(app, pagename, templatename, context, doctree):
         description, new = html.unescape(written.group(1) or written.group(2)), ""
     else:
         description = context.get("description") or (first_sentences(doctree) if doctree else "")
-        description = description or f"{title}. {config.html_title}"
+        description = (
+            description or f"Search the pages of “{config.html_title}”, without a service."
+        )
         new = tag("name", "description", description)
     lines = [new]
     if doctree is not None:
