@@ -224,7 +224,8 @@ def describe(site, pages):
             entry["first_view_bytes"] = first_view(site, path, pages[path])
         files[path.relative_to(site).as_posix()] = entry
         total += len(content)
-        plain += len(without_figures(content) if path in pages else content)
+        if "cards" not in path.parts:  # pictures for social networks, which no reader loads
+            plain += len(without_figures(content) if path in pages else content)
     return {"bytes": total, "bytes_without_figures": plain, "files": files}
 
 
