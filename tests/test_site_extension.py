@@ -70,6 +70,7 @@ CONFIG = {
     "bibtex_reference_style": "label",
     "myst_heading_anchors": 3,
     "mathjax_path": "mathjax/startup.js",
+    "html_static_path": [str(ROOT / "book" / "_static")],
 }
 INTRO = """# A tiny book
 
@@ -566,7 +567,7 @@ def test_missing_and_empty_pages_are_found(faults, tmp_path, capsys):
     assert main(tmp_path) == 1
     printed = capsys.readouterr().out
     assert (
-        "page.html: nearly empty" in printed and "x.css: loads" in printed and "3 faults" in printed
+        "page.html: nearly empty" in printed and "x.css: loads" in printed and "4 faults" in printed
     )
 
 
