@@ -43,8 +43,10 @@ UNUSED = ("**/*.map", "**/fontawesome.js*", "**/all-packages.js", "**/*webpack-m
 UNUSED += ("**/locales", "**/*.LICENSE.txt", "copybutton_funcs.js", "images/logo_*", "vendor")
 UNUSED += ("file.png", "minus.png", "plus.png", "basic.css")
 
+FORMULA = r'class="(?:[^"]* )?(?:math|text_latex)[ "]'
 # A script that works on a part of the page, and what the page has if it has that part.
 WHERE_USED = {
+    "startup.js": FORMULA,
     "copybutton.js": 'class="highlight',
     "clipboard.min.js": 'class="highlight',
     "togglebutton.js": r'class="(?:[^"]* )?toggle[ "]|class="(?=[^"]*\badmonition\b)(?:[^"]* )?dropdown[ "]',
@@ -53,6 +55,7 @@ WHERE_USED = {
     "language_data.js": 'id="search-results"|search_as_you_type = true',
     "searchindex.js": 'id="search-results"|search_as_you_type = true',
 }
+MATHJAX_SETTINGS = re.compile(r"[ \t]*<script>window\.MathJax = .*?</script>\n?", re.DOTALL)
 SCRIPT = re.compile(r'[ \t]*<script\b([^>]*)\bsrc="([^"]*)"[^>]*></script>\n?')
 INLINE = re.compile(r"[ \t]*<script>(.*?)</script>\n?", re.DOTALL)
 STYLE_LINK = re.compile(r'[ \t]*<link (?=[^>]*rel="stylesheet")[^>]*href="([^"]*)"[^>]*>\n?')
@@ -310,6 +313,8 @@ def tidy(page, static=None, colours=None):
         page = CODE.sub(lambda match: plain_code(match.group(), colours), page)
     page = page.replace('onclick="window.print()"', "data-print")
     page = page.replace('<div id="pst-primary-sidebar" class', f"{SIDEBAR} class")
+    if not re.search(FORMULA, page):
+        page = MATHJAX_SETTINGS.sub("", page)
     page = SCRIPT.sub(lambda match: script(match, page, static), page)
     return join_inline(page)
 

@@ -124,7 +124,7 @@ def test_controls_work(page, address):
 
 def test_the_page_that_is_not_there(page, address):
     page.goto(f"{address}/nowhere.html")
-    assert "does not exist" in page.locator("h1").inner_text()
+    assert "does not exist" in page.locator(".bd-article h1").inner_text()
     page.locator(".not-found-search input").fill("experts")
     page.keyboard.press("Enter")
     page.wait_for_selector("#search-results li")
