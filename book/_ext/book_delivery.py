@@ -224,17 +224,15 @@ def merge(static, names, words):
 
 
 def sheets_of(pages, static):
-    """The style sheets that every page has, in order: from the pages, or from the sheet made of them before."""
+    """The style sheets that every page has, in order. Pages of an earlier build have the one made of them."""
     lists = []
     for page in pages.values():
         names = [re.sub(r"\?.*", "", address) for address in STYLE_LINK.findall(page)]
         names = [name.split("_static/", 1)[1] for name in names if "_static/" in name]
-        if SHEET not in names:
-            lists.append(names)
-    if lists:
-        return [name for name in lists[0] if all(name in names for names in lists)]
-    first = (static / SHEET).read_text(encoding="utf-8").split("*/")[0]
-    return first.removeprefix("/*").split()
+        if SHEET in names:
+            names = (static / SHEET).read_text(encoding="utf-8").split("*/")[0].split()[1:]
+        lists.append(names)
+    return [name for name in lists[0] if all(name in names for names in lists)]
 
 
 def one_sheet(pages, static):
