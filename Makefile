@@ -53,7 +53,7 @@ chapter: $(READY) ## export, lint, test, run and build one chapter: make chapter
 	$(VENV)/bin/jupyter-book build . -W -n --keep-going --quiet
 	@echo "The page: file://$(CURDIR)/$(SITE)/notebooks/$(C).html"
 
-check-site: $(READY) ## check the built site: pages there and not empty, links and anchors good
+check-site: $(READY) ## check the built site: pages there and not shrunken, links, sizes, policies
 	$(RUN) tools/check_site.py $(SITE)
 
 slides: book ## slides of each chapter, as HTML and (with Chromium) PDF
@@ -63,7 +63,7 @@ answers: book ## all exercises with what their solutions printed
 	$(RUN) tools/classroom.py answers
 
 serve: book ## build the site and serve it at http://localhost:8000
-	$(RUN) -m http.server --bind 127.0.0.1 --directory $(SITE) 8000
+	$(RUN) tools/serve.py $(SITE)
 
 lab: $(READY) ## JupyterLab on the notebooks
 	$(RUN) -m jupyter lab notebooks

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "book" / "_ext"), str(ROOT / "tools")]
 
 import book_cells  # noqa: E402
+import book_delivery  # noqa: E402
+import book_head  # noqa: E402
 import book_site  # noqa: E402
 import check_site  # noqa: E402
 
@@ -66,7 +69,8 @@ CONFIG = {
     "bibtex_default_style": "book",
     "bibtex_reference_style": "label",
     "myst_heading_anchors": 3,
-    "mathjax_path": "mathjax/tex-chtml.js",
+    "mathjax_path": "mathjax/startup.js",
+    "html_static_path": [str(ROOT / "book" / "_static")],
 }
 INTRO = """# A tiny book
 
@@ -95,9 +99,9 @@ def notebook(*cells):
 
 @pytest.fixture
 def build(tmp_path, monkeypatch):
-    """build(text, *cells) builds a tiny book and returns its pages and warnings."""
+    """build(text, *cells, **settings) builds a tiny book and returns its pages and warnings."""
 
-    def run(text="Text.", *cells):
+    def run(text="Text.", *cells, **settings):
         for folder in ("book", "notebooks"):
             (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / "ledger.toml").write_text(LEDGER, encoding="utf-8")
@@ -121,7 +125,7 @@ def build(tmp_path, monkeypatch):
                 "outdir": out,
                 "doctreedir": tmp_path / "_build" / "doctrees",
             }
-            config = CONFIG | {"exclude_patterns": ["_build"]}
+            config = CONFIG | {"exclude_patterns": ["_build"]} | settings
             app = Sphinx(
                 tmp_path,
                 buildername="html",
@@ -265,12 +269,207 @@ def test_front_page_and_weight(build):
     assert 'src="_static/' in site.index and "../" not in re.sub(
         r"<script>.*?</script>", "", site.index
     )
-    assert (site.out / "_static" / "mathjax" / "tex-chtml.js").is_file()
+    assert (site.out / "_static" / "mathjax" / "startup.js").is_file()
     assert (
-        sum(path.stat().st_size for path in (site.out / "_static" / "mathjax").rglob("*")) < 2.5e6
+        sum(path.stat().st_size for path in (site.out / "_static" / "mathjax").rglob("*")) < 1.2e6
     )
     assert not list(site.out.rglob("*.map"))
     assert "selftest.js" in site.budget and "selftest.js" not in site.intro
+
+
+def sheet(tmp_path, words, **sheets):
+    """The sheet made of those given, for a site of these words."""
+    for name, css in sheets.items():
+        path = tmp_path / name.replace("_", "/")
+        path.parent.mkdir(exist_ok=True)
+        path.with_suffix(".css").write_text(css, encoding="utf-8")
+    names = [f"{name.replace('_', '/')}.css" for name in sheets]
+    return book_delivery.merge(tmp_path, names[:1], set(words.split()))
+
+
+@pytest.mark.parametrize(
+    ("css", "kept"),
+    [
+        ("p { color: red } /* a comment */ div { color: blue }", "p{color: red}"),
+        (".here.gone, .here > p { margin: 0 }", ".here > p{margin: 0}"),
+        ("#gone { margin: 0 } #here { margin: 0 }", "#here{margin: 0}"),
+        ("p:not(.gone)::before { content: 'x' }", 'p:not(.gone)::before{content: "x"}'),
+        ("p:is(.gone, .here) { margin: 0 }", "p:is(.gone, .here){margin: 0}"),
+        ("p:is(.gone) { margin: 0 }", ""),
+        ("p[data-gone] { margin: 0 }", ""),
+        ("@media print { .gone { margin: 0 } p { margin: 0 } }", "@media print{p{margin: 0}}"),
+        ("@media print { .gone { margin: 0 } }", ""),
+        ("@keyframes turn { to { rotate: 1turn } } p { color: red }", "p{color: red}"),
+        ("p { --a: 1; --b: var(--c); --c: 2; width: var(--b) }", "--c: 2"),
+        (r".w-1\/2 { width: 50% }", r".w-1\/2{width: 50%}"),
+        ("p { background: url(a.png) }", "url(a.png)"),
+    ],
+)
+def test_rules_that_can_match_are_kept(tmp_path, css, kept):
+    result = sheet(tmp_path, "p here w-1/2", main=css)
+    assert kept in result and bool(kept) == bool(result)
+    assert "--a" not in result and "comment" not in result
+
+
+def test_imported_sheets_and_their_addresses(tmp_path):
+    result = sheet(
+        tmp_path,
+        "p",
+        styles_main="@import '../other.css'; p { background: url(../a.png) }",
+        other="p { color: red } i { color: blue }",
+    )
+    assert result == "p{color: red}p{background: url(a.png)}"
+
+
+def test_a_broken_sheet_is_reported(tmp_path):
+    with pytest.raises(ValueError, match="style sheet, line 1"):
+        sheet(tmp_path, "p", main="p { color: red } }")
+
+
+PYGMENTS = "".join(
+    f'html[data-theme="{theme}"] .highlight {{ background: #000; color: #{base} }}\n'
+    f'html[data-theme="{theme}"] .highlight .n {{ color: #{base} }} /* Name */\n'
+    f'html[data-theme="{theme}"] .highlight .k {{ color: #{word} }}\n'
+    f'html[data-theme="{theme}"] .highlight .kn {{ color: #{word} }}\n'
+    f'html[data-theme="{theme}"] .highlight .s {{ color: #{text} }}\n'
+    for theme, base, word, text in (("light", "111", "222", "333"), ("dark", "aaa", "bbb", "aaa"))
+)
+
+
+def test_code_of_one_colour_is_one_element():
+    colours = book_delivery.code_colours(PYGMENTS)
+    assert colours == {"n": None, "k": "k", "kn": "k", "s": "s", "o": None}
+    code = (
+        '<div class="highlight"><pre><span class="kn">import</span> <span class="k">as</span>'
+        '<span class="n">x</span><span class="o">=</span><span class="s">"y"</span></pre></div>'
+    )
+    once = book_delivery.tidy(code, None, colours)
+    assert (
+        once
+        == '<div class="highlight"><pre><span class="k">import as</span>x=<span class="s">"y"</span></pre></div>'
+    )
+    assert book_delivery.tidy(once, None, colours) == once
+
+
+PAGE = """<html><head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="one" /><meta name="viewport" content="two" />
+    <script>theme()</script>
+    <noscript>
+    <style>p { color: red }</style>
+    </noscript>
+    <link rel="preload" as="script" href="_static/a.js" />
+    <script src="_static/documentation_options.js?v=1"></script>
+    <script>let one = 1</script>
+    <script>window.MathJax = {"a": 1}</script>
+    <script defer="defer" src="_static/mathjax/startup.js"></script>
+    <script src="_static/searchtools.js"></script>
+    <script src="_static/a.js"></script>
+    <script async src="_static/b.js"></script>
+</head><body><button onclick="window.print()">Print</button></body></html>"""
+
+
+def test_a_page_is_tidied(tmp_path):
+    (tmp_path / "documentation_options.js").write_text("const OPTIONS = {};", encoding="utf-8")
+    page = book_delivery.tidy(PAGE, tmp_path)
+    assert "noscript" not in page and "preload" not in page and "searchtools" not in page
+    assert '<script defer src="_static/a.js">' in page and "<script async" in page
+    assert page.count("viewport") == 1 and "data-print" in page and "onclick" not in page
+    assert "<script>theme();\nconst OPTIONS = {};\nlet one = 1;</script>" in page
+    assert book_delivery.tidy(page, tmp_path) == page
+    assert "athjax" not in page.lower()
+    formula = book_delivery.tidy(PAGE.replace("<body>", '<body><span class="math notranslate">'))
+    assert "window.MathJax" in formula and "mathjax/startup.js" in formula
+    assert "searchtools" in book_delivery.tidy(PAGE.replace("<body>", '<div id="search-results">'))
+
+
+def test_policy():
+    page = book_delivery.with_policy('<meta charset="utf-8" />\n<script>go()</script>')
+    policy = book_delivery.policy(page)
+    assert f'http-equiv="Content-Security-Policy" content="{policy}"' in page
+    assert policy.startswith("default-src 'none'; script-src 'self' 'sha256-")
+    assert "unsafe" not in policy and "connect-src 'self'" in policy and "http" not in policy
+    assert book_delivery.with_policy(page) == page
+    assert "style-src 'self' 'unsafe-inline'" in book_delivery.policy('<p style="color: red">')
+    assert "'unsafe-inline'" in book_delivery.policy('<div id="search-results">')
+    assert "sha256" not in book_delivery.policy('<script type="text/python">x</script>')
+    more = book_delivery.policy("", "script-src 'unsafe-eval'; worker-src blob:")
+    assert "script-src 'self' 'unsafe-eval'" in more and "worker-src blob:" in more
+
+
+def test_one_page_may_be_allowed_more(build):
+    site = build(book_policy={"notebooks/budget": "script-src 'unsafe-eval'"})
+    assert "'unsafe-eval'" in site.budget and "'unsafe-eval'" not in site.intro
+    assert site.index.count("Content-Security-Policy") == 1
+
+
+def test_one_sheet_for_all_pages_and_again(build):
+    site = build()
+    names = re.findall(r'href="([^"]*\.css[^"]*)"', site.intro)
+    assert len(names) == 1 and names[0].startswith("../_static/site.css?v=")
+    assert [path.name for path in site.out.rglob("*.css")] == ["site.css"]
+    again = build("More text.")
+    assert again.warnings == "" and "More text." in again.intro
+    assert re.findall(r'href="([^"]*\.css[^"]*)"', again.budget)[0].startswith(
+        "../_static/site.css?v="
+    )
+
+
+def test_what_pages_say_about_themselves(build):
+    site = build(project="The book", author="A & B", html_title="The book")
+    assert 'name="citation_title" content="The book"' in site.intro
+    assert 'name="citation_title" content="Budget"' in site.budget
+    assert 'name="citation_author" content="A &amp; B"' in site.budget
+    assert "“Budget”, in <cite>The book</cite>" in site.budget
+    assert 'name="robots" content="noindex"' in vars(site)["404"]
+    assert "og:" not in site.intro and "canonical" not in site.intro
+    assert 'action="search.html"' in vars(site)["404"]
+    assert not (site.out / "sitemap.xml").exists()
+
+
+def test_with_an_address(build):
+    site = build(html_baseurl="https://example.org/book/", html_title="The book")
+    assert '<link rel="canonical" href="https://example.org/book/" />' in site.intro
+    assert '<link rel="canonical" href="https://example.org/book/" />' in site.index
+    assert (
+        '<link rel="canonical" href="https://example.org/book/notebooks/budget.html" />'
+        in site.budget
+    )
+    assert (
+        'property="og:image" content="https://example.org/book/_static/cards/notebooks-budget.png"'
+        in site.budget
+    )
+    assert 'name="twitter:card"' in site.budget
+    picture = (site.out / "_static" / "cards" / "notebooks-budget.png").read_bytes()
+    assert [int.from_bytes(picture[at : at + 4]) for at in (16, 20)] == [1200, 630]
+    addresses = re.findall(
+        "<loc>(.*)</loc>", (site.out / "sitemap.xml").read_text(encoding="utf-8")
+    )
+    assert addresses == [
+        "https://example.org/book/" + name
+        for name in ("book/bibliography.html", "", "book/ledger.html", "notebooks/budget.html")
+    ]
+    missing = vars(site)["404"]
+    assert 'action="/book/search.html"' in missing and 'href="/book/_static/site.css' in missing
+    assert not re.search(r'(?:href|src)="(?!/book/|#|https:|data:)', missing)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Short. " * 3, ("Short. " * 3).strip()),
+        (
+            "One sentence that is long enough to stand alone, as it has more than eighty letters in it. "
+            * 3,
+            "One sentence that is long enough to stand alone, as it has more than eighty letters in it. "
+            "One sentence that is long enough to stand alone, as it has more than eighty letters in it.",
+        ),
+        ("word " * 60, "word " * 39 + "…"),
+    ],
+)
+def test_descriptions_end_where_a_sentence_ends(text, expected):
+    assert book_head.shorten(text.strip()) == expected
+    assert len(expected) <= book_head.LONGEST
 
 
 @pytest.mark.parametrize(
@@ -289,7 +488,13 @@ def test_buttons_need_an_address(address, shown):
 
 
 FILLER = "Words that fill the page. " * 12
-GOOD = f"<article><h1 id='top'>Title</h1><p>{FILLER}</p><a href='page.html#part'>x</a></article>"
+HEAD = f"""<title>A page</title><meta name="description" content="{"What the page is about. " * 2}">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'self'">"""
+GOOD = (
+    f"{HEAD}<article><h1 id='top'>Title</h1><p>{FILLER}</p><a href='page.html#part'>x</a></article>"
+)
+EXPECTED = """bytes = [500, 5000]\nbytes_without_figures = [500, 5000]\nfirst_view_bytes = 1000
+[words]\nother = 20\npage = 50\n"""
 PICTURE = "A line that falls from the left to the right, by half in ten steps."
 
 
@@ -304,8 +509,9 @@ def faults(tmp_path):
         (site / "_static" / "here.png").write_text("x", encoding="utf-8")
         (site / "index.html").write_text(GOOD, encoding="utf-8")
         (site / "page.html").write_text(
-            f"<article><h2 id='part'>Part</h2><p>{FILLER}</p>{body}</article>"
+            f"{HEAD}<article><h2 id='part'>Part</h2><p>{FILLER}</p>{body}</article>"
         )
+        (tmp_path / "expected.toml").write_text(EXPECTED, encoding="utf-8")
         return check_site.check(site, tmp_path / "_toc.yml")[0]
 
     return run
@@ -347,6 +553,8 @@ def test_sound_site(faults, body):
         ("<p>see {cite}<code>dsv3</code></p>", "raw markup"),
         ("<pre><span>#| export</span>\nx = 1</pre>", "raw markup"),
         ("<p id='a'>x</p><p id='a'>y</p>", "id a stands twice"),
+        ("<button onclick='go()'>x</button>", "onclick=…: the policy blocks"),
+        ("<script>go()</script>", "blocks the page's own script 'go()'"),
     ],
 )
 def test_each_fault_is_found(faults, body, expected):
@@ -357,23 +565,58 @@ def test_missing_and_empty_pages_are_found(faults, tmp_path, capsys):
     toc = "format: jb-book\nroot: index\nparts:\n- chapters:\n  - file: page\n  - file: notebooks/gone\n"
     assert faults("", toc) == ["notebooks/gone.html: missing; _toc.yml names it"]
     (tmp_path / "html" / "page.html").write_text(
-        "<article><h2 id='part'>Part</h2></article>", encoding="utf-8"
+        f"{HEAD}<article><h2 id='part'>Part</h2></article>", encoding="utf-8"
     )
     (tmp_path / "html" / "_static" / "x.css").write_text(
         "@import 'https://example.org/x.css';", encoding="utf-8"
     )
-    assert check_site.main([str(tmp_path / "html"), "--toc", str(tmp_path / "_toc.yml")]) == 1
+    assert main(tmp_path) == 1
     printed = capsys.readouterr().out
     assert (
-        "page.html: nearly empty" in printed and "x.css: loads" in printed and "3 faults" in printed
+        "page.html: nearly empty" in printed and "x.css: loads" in printed and "4 faults" in printed
     )
 
 
-def test_summary(faults, tmp_path, capsys):
-    faults()
-    assert check_site.main([str(tmp_path / "html"), "--toc", str(tmp_path / "_toc.yml")]) == 0
-    assert capsys.readouterr().out == "site: 2 pages, 0.0 MB, no faults\n"
+def main(folder):
+    """tools/check_site.py on the tiny site in `folder`."""
+    files = ("--toc", folder / "_toc.yml", "--expect", folder / "expected.toml")
+    return check_site.main([str(argument) for argument in (folder / "html", *files)])
+
+
+def test_summary_and_manifest(faults, tmp_path, capsys):
+    faults(f"<figure><svg role='img' aria-label='{PICTURE}'></svg></figure>")
+    assert main(tmp_path) == 0
+    assert capsys.readouterr().out == "site: 2 pages, 0.0 MB (0.0 without figures), no faults\n"
+    manifest = json.loads((tmp_path / "site_manifest.json").read_text(encoding="utf-8"))
+    assert set(manifest["files"]) == {"_static/here.png", "index.html", "page.html"}
+    assert manifest["files"]["_static/here.png"]["sha256"].startswith("2d711642b726b044")
+    page = manifest["files"]["page.html"]
+    assert page["words"] == 60 and page["title"] == "A page" and page["first_view_bytes"] > 200
+    assert 90 < manifest["bytes"] - manifest["bytes_without_figures"] < 150
     assert check_site.main([str(tmp_path / "nowhere")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("bytes = [500,", "bytes = [4000,", "expected 4,000 to 5,000"),
+        ("first_view_bytes = 1000", "first_view_bytes = 100", "expected 100 at most"),
+        ("page = 50", "page = 70", "page.html: 61 words; expected 70 or more"),
+        ("page = 50", "other-page = 50", "other-page: in the expectation, not in _toc.yml"),
+        ("[500, 5000]", "[500, 900]", "expected 500 to 900"),
+    ],
+)
+def test_a_site_that_shrank_or_grew_is_found(faults, tmp_path, capsys, old, new, expected):
+    faults("<figure>" + "x" * 100 + "</figure>")
+    text = (tmp_path / "expected.toml").read_text(encoding="utf-8")
+    (tmp_path / "expected.toml").write_text(text.replace(old, new), encoding="utf-8")
+    assert main(tmp_path) == 1
+    assert expected in capsys.readouterr().out
+
+
+def test_the_expectation_names_pages_of_the_book():
+    words = tomllib.loads((ROOT / "tools/site_expectation.toml").read_text("utf-8"))["words"]
+    assert set(words) - {"other"} <= set(check_site.toc_pages(ROOT / "_toc.yml"))
 
 
 @pytest.fixture

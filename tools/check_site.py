@@ -2,12 +2,19 @@
 
 Checked: every page of _toc.yml is there and not nearly empty; internal links, anchors and files
 resolve; pictures have a real description; nothing is loaded from elsewhere; no raw markup shows;
-no id stands twice on a page.
+no id stands twice on a page; each page has a title, a description and a policy that lets its own scripts run.
+The site is neither smaller nor larger than tools/site_expectation.toml says. What was found, page by page and file
+by file, is written beside the site: `_build/site_manifest.json`.
 """
 
 import argparse
+import base64
+import gzip
+import hashlib
+import json
 import re
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,6 +23,7 @@ import yaml
 
 SHORTEST_PAGE = 200
 SHORTEST_ALT = 40
+SHORTEST_DESCRIPTION, LONGEST_DESCRIPTION = 40, 200
 VOID = set("area base br col embed hr img input link meta source track wbr".split())
 # What a browser loads by itself: the attributes that hold addresses, and the kinds of <link>.
 LOADED = dict.fromkeys(("script", "iframe", "audio", "embed"), ("src",))
@@ -45,6 +53,8 @@ class Page(HTMLParser):
         super().__init__()
         self.ids, self.links, self.loaded, self.pictures = [], [], [], []
         self.text, self.prose = [], []
+        self.handlers, self.inline, self.meta, self.title = [], [], {}, ""
+        self.root = ""
         self.stack = []
         self.feed(text)
         self.close()
@@ -58,6 +68,13 @@ class Page(HTMLParser):
             self.ids.append(values["id"])
         if tag == "a" and "name" in values:
             self.ids.append(values["name"])
+        if tag == "meta":
+            self.meta[values.get("http-equiv") or values.get("name")] = values.get("content", "")
+        self.root = values.get("data-content_root", self.root)
+        self.handlers += [name for name in values if name.startswith("on")]
+        if tag == "script" and "src" not in values:
+            kind = values.get("type", "")
+            self.inline.append([] if kind in ("", "module", "text/javascript") else None)
         if tag in ("a", "area") and "href" in values:
             self.links.append(values["href"])
         if tag == "form" and values.get("action"):
@@ -88,6 +105,10 @@ class Page(HTMLParser):
             pass
 
     def handle_data(self, text):
+        if self.stack[-1:] == ["script"] and self.inline and self.inline[-1] is not None:
+            self.inline[-1].append(text)
+        if self.inside("title") and not self.inside("svg"):
+            self.title += text
         if self.inside("style"):
             self.loaded += CSS_ELSEWHERE.findall(text)
         if self.inside("article") and not ({"script", "style"} & set(self.stack)):
@@ -98,6 +119,10 @@ class Page(HTMLParser):
     @property
     def article(self):
         return "".join(self.text)
+
+    @property
+    def words(self):
+        return len(self.article.split())
 
 
 def toc_pages(path):
@@ -140,15 +165,88 @@ def check_addresses(site, pages):
             parts = urlsplit(address)
             if parts.scheme or parts.netloc or address in ("", "#", "#top"):
                 continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            # A page that is shown at any depth counts its addresses from the site's root.
+            relative = parts.path.removeprefix(page.root) if page.root[:1] == "/" else parts.path
+            target = (path.parent / unquote(relative)).resolve() if parts.path else path
             if target.is_dir():
                 target /= "index.html"
-            outside = parts.path.startswith("/") or not target.is_relative_to(site)
+            outside = relative.startswith("/") or not target.is_relative_to(site)
             if outside or not target.is_file():
                 yield f"{where}: {address} leads nowhere"
             elif parts.fragment and target in pages:
                 if unquote(parts.fragment) not in pages[target].ids:
                     yield f"{where}: {address}: no such anchor"
+
+
+def check_heads(site, pages):
+    """Each page has a title, a description, and a policy under which its own scripts run."""
+    for path, page in pages.items():
+        where = path.relative_to(site)
+        if not page.title.strip():
+            yield f"{where}: no title"
+        if not SHORTEST_DESCRIPTION <= len(page.meta.get("description", "")) <= LONGEST_DESCRIPTION:
+            yield f"{where}: no description of {SHORTEST_DESCRIPTION} to {LONGEST_DESCRIPTION} letters"
+        policy = page.meta.get("Content-Security-Policy", "")
+        if "default-src 'none'" not in policy:
+            yield f"{where}: no content security policy that begins with nothing"
+        for name in page.handlers:
+            yield f"{where}: {name}=…: the policy blocks handlers in the markup"
+        for parts in filter(None, page.inline):
+            digest = hashlib.sha256("".join(parts).encode()).digest()
+            if f"'sha256-{base64.b64encode(digest).decode()}'" not in policy:
+                yield f"{where}: the policy blocks the page's own script {''.join(parts).strip()[:40]!r}"
+
+
+def without_figures(content):
+    """A page without its figures, their drawings and their data."""
+    return re.sub(rb"<figure\b.*?</figure>", b"", content, flags=re.DOTALL)
+
+
+def first_view(site, path, page):
+    """Bytes, compressed, of a page and what it loads, the most that MathJax takes among them."""
+    files = {(path.parent / unquote(urlsplit(name).path)).resolve() for name in page.loaded}
+    if any("mathjax" in file.parts for file in files):
+        files |= set((site / "_static" / "mathjax").rglob("*.js"))
+        files |= set((site / "_static" / "mathjax").rglob("MathJax_M*.woff"))
+    files = {file for file in files if file.is_file() and "extensions" not in file.parts}
+    return sum(len(gzip.compress(file.read_bytes(), 6)) for file in {path, *files})
+
+
+def describe(site, pages):
+    """The manifest: every file with size and hash, every page with its words and the weight of its first view."""
+    files, total, plain = {}, 0, 0
+    for path in sorted(path for path in site.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        if path in pages:
+            entry["title"] = " ".join(pages[path].title.split())
+            entry["words"] = pages[path].words
+            entry["first_view_bytes"] = first_view(site, path, pages[path])
+        files[path.relative_to(site).as_posix()] = entry
+        total += len(content)
+        if "cards" not in path.parts:  # pictures for social networks, which no reader loads
+            plain += len(without_figures(content) if path in pages else content)
+    return {"bytes": total, "bytes_without_figures": plain, "files": files}
+
+
+def check_expectation(manifest, expected, toc):
+    """The site is as large as expected, and each page of the table of contents has the words that it should."""
+    for name in ("bytes", "bytes_without_figures"):
+        low, high = expected[name]
+        if not low <= manifest[name] <= high:
+            yield f"the site has {manifest[name]:,} {name}; expected {low:,} to {high:,}"
+    words = expected["words"]
+    for name in sorted(set(words) - {*toc, "other"}):
+        yield f"{name}: in the expectation, not in _toc.yml"
+    for name in toc:
+        entry = manifest["files"].get(f"{name}.html")
+        least = words.get(name, words["other"])
+        if entry and entry["words"] < least:
+            yield f"{name}.html: {entry['words']} words; expected {least} or more"
+    most = expected["first_view_bytes"]
+    for name, entry in manifest["files"].items():
+        if (size := entry.get("first_view_bytes", 0)) > most:
+            yield f"{name}: first view of {size:,} bytes; expected {most:,} at most"
 
 
 def check_styles(site):
@@ -174,34 +272,41 @@ def check_content(site, pages):
 
 
 def check(site, toc):
-    """All faults of the built site, as lines."""
+    """All faults of the built site's pages, as lines, and the pages."""
     site = Path(site).resolve()
     files = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in files}
     faults = [*check_pages(site, pages, toc_pages(toc)), *check_addresses(site, pages)]
-    return [*faults, *check_styles(site), *check_content(site, pages)], len(pages)
+    faults += [*check_heads(site, pages), *check_styles(site), *check_content(site, pages)]
+    return faults, pages
 
 
 def main(arguments=None):
+    root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description="Check the built site.")
     parser.add_argument(
         "site", type=Path, help="the folder of the built pages, such as _build/html"
     )
-    parser.add_argument(
-        "--toc", type=Path, default=Path(__file__).resolve().parents[1] / "_toc.yml"
-    )
+    parser.add_argument("--toc", type=Path, default=root / "_toc.yml")
+    parser.add_argument("--expect", type=Path, default=root / "tools" / "site_expectation.toml")
     options = parser.parse_args(arguments)
     if not options.site.is_dir():
         print(f"{options.site}: no such folder; `make book` builds the site")
         return 1
-    faults, count = check(options.site, options.toc)
+    site = options.site.resolve()
+    faults, pages = check(site, options.toc)
+    manifest = describe(site, pages)
+    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    (site.parent / "site_manifest.json").write_text(text, encoding="utf-8")
+    expected = tomllib.loads(options.expect.read_text(encoding="utf-8"))
+    faults += check_expectation(manifest, expected, toc_pages(options.toc))
     for fault in faults:
         print(fault)
-    size = sum(path.stat().st_size for path in options.site.rglob("*") if path.is_file())
     print(
         f"{len(faults)} faults"
         if faults
-        else f"site: {count} pages, {size / 1e6:.1f} MB, no faults"
+        else f"site: {len(pages)} pages, {manifest['bytes'] / 1e6:.1f} MB "
+        f"({manifest['bytes_without_figures'] / 1e6:.1f} without figures), no faults"
     )
     return 1 if faults else 0
 

@@ -142,10 +142,14 @@ def add_script(app, pagename, templatename, context, doctree):
 
 
 def drop_tooltips(app, doctree, docname):
-    """Citations on the ledger page lose their tooltips, which repeat each source many times."""
+    """On the ledger page citations lose their tooltips, which repeat each source, and chapters their subtitles."""
     if docname == app.config.book_ledger_doc:
         for reference in doctree.findall(nodes.reference):
             reference.attributes.pop("reftitle", None)
+            if reference.children and "doc" in getattr(reference[0], "attributes", {}).get(
+                "classes", ()
+            ):
+                reference[:] = [nodes.Text(reference.astext().split(":")[0])]
 
 
 def setup(app):

@@ -1,4 +1,4 @@
-"""What the built site needs beyond Jupyter Book: MathJax, descriptions, a front page, less weight.
+"""What the built site needs beyond Jupyter Book: buttons, tested results, a front page, pages made ready to deliver.
 
 Buttons to the repository, to Colab and to Binder appear when `repository: url:` is set in
 _config.yml, and not before.
@@ -7,26 +7,12 @@ _config.yml, and not before.
 import html
 import importlib.util
 import re
-import shutil
 import zlib
 from pathlib import Path
 from urllib.parse import urljoin
 
-from docutils import nodes
+import book_delivery as delivery
 
-MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions")
-# The icons come from the theme's web font; its script of 1.5 MB draws the same ones again.
-UNUSED = ("**/*.map", "**/*.ttf", "**/fontawesome.js*", "**/all-packages.js")
-UNUSED += ("**/*webpack-macros.html", "**/locales")
-
-SHORTEST, LONGEST = 40, 200
-
-# Scripts that nothing waits for; an inline script needs documentation_options.js at once.
-BLOCKING = re.compile(
-    r'<script (?![^>]*(?:\bdefer\b|\basync\b|documentation_options))(?=[^>]*src="[^"]*\.js)'
-)
-ICON_SCRIPT = re.compile(r"<script[^>]*fontawesome\.js[^>]*></script>")
-SIDEBAR = '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"'
 ADDRESS = re.compile(r'\b(href|src|action|data-content_root)="([^"]*)"')
 
 
@@ -58,45 +44,6 @@ def use_tested_results(app):
         notebooks.prepare_matplotlib()
 
 
-def first_paragraph(doctree):
-    """The page's first paragraph that says something, cut at a word."""
-    for paragraph in doctree.findall(nodes.paragraph):
-        text = " ".join(paragraph.astext().split())
-        if len(text) >= SHORTEST and isinstance(paragraph.parent, nodes.section):
-            return text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " …"
-    return ""
-
-
-def add_description(app, pagename, templatename, context, doctree):
-    """A meta description for search engines, unless the page has its own."""
-    if doctree is None or 'name="description"' in context.get("metatags", ""):
-        return
-    description = first_paragraph(doctree)
-    if description:
-        context["metatags"] = context.get("metatags", "") + (
-            f'\n<meta name="description" content="{html.escape(description)}" />'
-        )
-
-
-def copy_mathjax(static):
-    """Copy the part of MathJax that pages use (2 of 24 MB); `_config.yml` points `mathjax_path` to it."""
-    package = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
-    source = package / "static" / "mathjax"
-    for name in MATHJAX:
-        target = static / "mathjax" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if (source / name).is_dir():
-            shutil.copytree(source / name, target, dirs_exist_ok=True)
-        else:
-            shutil.copy(source / name, target)
-
-
-def tidy(page):
-    """One page without the icon script, its other scripts deferred, its sidebar a landmark."""
-    page = BLOCKING.sub("<script defer ", ICON_SCRIPT.sub("", page))
-    return page.replace('<div id="pst-primary-sidebar" class', f"{SIDEBAR} class")
-
-
 def lift(page, root):
     """The page of document `root` as it reads one or more folders higher: its relative addresses corrected."""
 
@@ -114,29 +61,33 @@ def lift(page, root):
 
 
 def finish(app, exception):
-    """After the build: MathJax in, unused files out, pages tidied, the root page at index.html too."""
+    """After the build: what pages need and no more, the root page at index.html too, and each page's policy."""
     if exception or app.builder.format != "html":
         return
     out = Path(app.outdir)
-    copy_mathjax(out / "_static")
-    for pattern in UNUSED:
-        for path in list((out / "_static").glob(pattern)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in out.rglob("*.html"):
-        if "_static" not in path.parts:
-            path.write_text(tidy(path.read_text(encoding="utf-8")), encoding="utf-8")
+    static = out / "_static"
+    paths = [path for path in out.rglob("*.html") if "_static" not in path.parts]
+    pages = {path: path.read_text(encoding="utf-8") for path in paths}
     root = app.config.root_doc
     if root != "index":
-        page = (out / f"{root}.html").read_text(encoding="utf-8")
-        (out / "index.html").write_text(lift(page, root), encoding="utf-8")
+        pages[out / "index.html"] = lift(pages[out / f"{root}.html"], root)
+    delivery.deliver(pages, static, lambda path: app.config.book_policy.get(docname(path, out), ""))
+
+
+def docname(path, out):
+    """The document that a page of the site was made from."""
+    return path.relative_to(out).with_suffix("").as_posix()
 
 
 def setup(app):
+    app.setup_extension("book_head")
     app.add_css_file("book.css", priority=900)
+    app.add_js_file("page.js", loading_method="defer")
     app.connect("config-inited", add_buttons)
     app.connect("builder-inited", use_tested_results)
-    app.connect("html-page-context", add_description)
-    app.connect("build-finished", finish, priority=400)
+    app.add_config_value("book_policy", {}, "html")
+    # Late, so that what other extensions put into the pages is under the policy too.
+    app.connect("build-finished", finish, priority=900)
     # A change in any of our extensions makes Sphinx read all pages again.
     sources = sorted(Path(__file__).parent.glob("*.py"))
     version = zlib.crc32(b"".join(path.read_bytes() for path in sources))
