@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab scoreboard chapter export lint check-site bench experiments newest clean
+.PHONY: help book test serve lab scoreboard chapter export lint check-site test-site pdf screenshots bench experiments newest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,25 @@ chapter: $(READY) ## export, lint, test, run and build one chapter: make chapter
 
 check-site: $(READY) ## check the built site: pages there and not empty, links and anchors good
 	$(RUN) tools/check_site.py $(SITE)
+
+$(VENV)/.ready-site: $(READY) requirements-site.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-site.txt
+	@touch $@
+
+test-site: $(VENV)/.ready-site ## check every page in a real browser: accessibility, phone, dark, keyboard, search
+	@$(RUN) tools/browser.py
+	@test -f $(SITE)/index.html || $(MAKE) book
+	$(RUN) -m pytest -q tests/site
+
+pdf: $(VENV)/.ready-site ## print the whole book to _build/book.pdf
+	@$(RUN) tools/browser.py
+	@test -f $(SITE)/index.html || $(MAKE) book
+	$(RUN) tools/pdf.py
+
+screenshots: $(VENV)/.ready-site ## every page on desktop and phone, light and dark, in _build/screenshots
+	@$(RUN) tools/browser.py
+	@test -f $(SITE)/index.html || $(MAKE) book
+	$(RUN) tools/screenshots.py
 
 serve: book ## build the site and serve it at http://localhost:8000
 	$(RUN) -m http.server --bind 127.0.0.1 --directory $(SITE) 8000

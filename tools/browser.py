@@ -1,10 +1,12 @@
 """A browser for the checks of the built site, for the PDF and for the screenshots: found, not downloaded.
 
-Taken is what the variable CHROMIUM names, else a Chromium, Chrome or Edge of the system.
+Taken is what the variable CHROMIUM names, else a Chromium, Chrome or Edge of the system. `python tools/browser.py`
+prints which, or says in a sentence that there is none.
 """
 
 import os
 import shutil
+import sys
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -88,3 +90,10 @@ def open_page(context, address):
 def unfold(page):
     """Open everything that is folded."""
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true })")
+
+
+if __name__ == "__main__":
+    try:
+        print(f"The browser: {find_browser()}")
+    except FileNotFoundError as error:
+        sys.exit(str(error))

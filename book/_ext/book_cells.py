@@ -214,6 +214,6 @@ def setup(app):
     app.add_transform(CodeCells)
     app.add_transform(ChapterHead)
     app.add_role("run-cost", RunCost())
-    app.add_js_file("scroll.js", loading_method="defer")
+    app.add_js_file("aids.js", loading_method="defer")
     app.add_node(HideCodeCellNode, override=True, html=(open_folded, close_folded))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

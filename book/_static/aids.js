@@ -11,3 +11,15 @@
   const start = () => document.querySelectorAll(kinds).forEach((node) => watch.observe(node));
   window.addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(start));
 })();
+
+// On paper everything is open.
+(() => {
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const part of closed) part.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    for (const part of closed) part.open = false;
+  });
+})();
