@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab scoreboard new chapter export lint check-site slides answers bench bench-record experiments reproducible fuzz newest clean
+.PHONY: help book test serve lab scoreboard new chapter export lint check-site slides answers bench bench-record experiments reproducible fuzz newest clean test-site pdf screenshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,25 @@ slides: book ## slides of each chapter, as HTML and (with Chromium) PDF
 
 answers: book ## all exercises with what their solutions printed
 	$(RUN) tools/classroom.py answers
+
+$(VENV)/.ready-site: $(READY) requirements-site.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-site.txt
+	@touch $@
+
+test-site: $(VENV)/.ready-site ## check every page in a real browser: accessibility, phone, dark, keyboard, search
+	@$(RUN) tools/browser.py
+	@test -f $(SITE)/index.html || $(MAKE) book
+	$(RUN) -m pytest -q tests/site
+
+pdf: $(VENV)/.ready-site ## print the whole book to _build/book.pdf
+	@$(RUN) tools/browser.py
+	@test -f $(SITE)/index.html || $(MAKE) book
+	$(RUN) tools/pdf.py
+
+screenshots: $(VENV)/.ready-site ## every page on desktop and phone, light and dark, in _build/screenshots
+	@$(RUN) tools/browser.py
+	@test -f $(SITE)/index.html || $(MAKE) book
+	$(RUN) tools/screenshots.py
 
 serve: book ## build the site and serve it at http://localhost:8000
 	$(RUN) tools/serve.py $(SITE)

@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT / "book" / "_ext"), str(ROOT / "tools")]
 import book_cells  # noqa: E402
 import book_delivery  # noqa: E402
 import book_head  # noqa: E402
+import book_search  # noqa: E402
 import book_site  # noqa: E402
 import check_site  # noqa: E402
 
@@ -60,6 +61,7 @@ CONFIG = {
         "book_ledger",
         "book_scoreboard",
         "book_cells",
+        "book_search",
     ],
     "root_doc": "book/intro",
     "html_theme": "basic",
@@ -136,7 +138,9 @@ def build(tmp_path, monkeypatch):
             )
             app.build()
         pages = {path.stem: path.read_text(encoding="utf-8") for path in out.rglob("*.html")}
-        return SimpleNamespace(warnings=warnings.getvalue(), out=out, source=tmp_path, **pages)
+        return SimpleNamespace(
+            app=app, warnings=warnings.getvalue(), out=out, source=tmp_path, **pages
+        )
 
     yield run
     facts.ledger.cache_clear()
@@ -260,6 +264,44 @@ def test_run_cost(build):
     assert book_cells.describe_run(
         record | {"seconds": 4.25, "peak_bytes": 5e7, "cores": 1}
     ).startswith("about 4.2 s and 50 MB of memory, measured when this page was built (1 core,")
+
+
+def test_reading_minutes():
+    words = "word " * 1000
+    cells = [
+        {"cell_type": "markdown", "source": [f"[{words}](address)\n", "<details>\n", words]},
+        {"cell_type": "code", "source": ["#| export\n"] + ["x = 1\n"] * 600, "metadata": {}},
+        {"cell_type": "markdown", "source": ["</details>\n", words]},
+        {"cell_type": "code", "source": "y = 1\n" * 300, "metadata": {"tags": ["hide-input"]}},
+        {"cell_type": "code", "source": "y = 1\n" * 300, "metadata": {}},
+        {"cell_type": "markdown", "source": f"## Exercises\n### 1. One (10 minutes)\n{words}"},
+        {"cell_type": "markdown", "source": "### 2. Two (open, 45 minutes)"},
+    ]
+    # 1000 words are 5 minutes, 300 lines 5: open 2 x 5 + 5, folded 5 + 10 + 5
+    assert book_cells.reading_minutes(cells) == (15, 20, 55)
+
+
+def test_chapter_head(build):
+    (build().source / "_toc.yml").write_text(
+        "root: book/intro\nparts: [{chapters: [{file: notebooks/before}, {file: notebooks/budget}]}]"
+    )
+    head = build("Text.", ("from deepseek_explained.facts import fact", [])).budget
+    assert "Chapter 2 of 2." in head and "Builds on" not in head
+    assert head.count("Reading: about 5 minutes") == 1
+    assert 'href="../_sources/notebooks/budget.ipynb" download' in head
+
+
+def test_search_sections(build):
+    site = build("Words with $W^{UK}$ in it.\n\n## Inner part\n\n```python\nx = 1\n```")
+    doctree = site.app.env.get_doctree("book/intro")
+    rows = list(book_search.sections("book/intro", "A tiny book", doctree.children[0]))
+    assert [row[2:4] for row in rows] == [["", "A tiny book"], ["inner-part", "Inner part"]]
+    assert "W^{UK}" in rows[0][4] and rows[1][5] == "x = 1"
+    ledger = site.app.env.get_doctree("book/ledger")
+    rows = list(book_search.sections("book/ledger", "The ledger", ledger.children[0]))
+    assert "v3.total_pub" in [row[2] for row in rows]
+    search_page = (site.out / "search.html").read_text(encoding="utf-8")
+    assert "sections.js" in search_page and "searchindex.js" not in search_page
 
 
 def test_front_page_and_weight(build):

@@ -1,17 +1,20 @@
 """Code cells on the page: nbdev's lines hidden, prompts that say what is folded, what a run costs.
 
-Under the title of a chapter stands what running it took: "about 42 s and 0.9 GB of memory, measured
-when this page was built (2 cores, Linux x86_64, Python 3.11)". The role {run-cost}`budget` prints the
-same elsewhere.
+Under the title of a chapter stands which of the chapters it is, on which it builds, how long reading takes, what
+running it took ("about 42 s and 0.9 GB of memory, measured when this page was built (2 cores, Linux x86_64,
+Python 3.11)"), and the notebook to download. The role {run-cost}`budget` prints what running took elsewhere.
 """
 
 import html
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
+import yaml
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode
+from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxRole
 
@@ -58,6 +61,12 @@ class CodeCells(SphinxTransform):
             cell["prompt_hide"] = own.get("code_prompt_hide", f"Hide the {what}")
 
 
+# What a chapter's reader does not see at first, what in its source is not read, and how fast the rest is read.
+FOLDED = {"hide-input", "hide-cell", "solution", "remove-input", "remove-cell"}
+MARKUP = re.compile(r"\]\([^)]*\)|<[^>]+>")
+WORDS_A_MINUTE, LINES_A_MINUTE = 200, 60
+
+
 def open_folded(translator, node):
     """MyST-NB's fold, with the visible prompt as its name (MyST-NB gives all of them one and the same label)."""
     translator.body.append(
@@ -102,8 +111,57 @@ def add_script(app, pagename, templatename, context, doctree):
         app.add_js_file("selftest.js", loading_method="defer")
 
 
+def read_contents(source_folder):
+    """The chapters' names, in reading order; none without a table of contents."""
+    path = Path(source_folder) / "_toc.yml"
+    parts = yaml.safe_load(path.read_text(encoding="utf-8"))["parts"] if path.is_file() else []
+    files = [chapter["file"] for part in parts for chapter in part["chapters"]]
+    return [Path(file).name for file in files if file.startswith("notebooks/")]
+
+
+def reading_minutes(cells):
+    """Minutes for what is open, for what is folded away, and for the exercises by their own estimates.
+
+    Words at WORDS_A_MINUTE, lines of code at LINES_A_MINUTE; what is open rounded to five minutes.
+    """
+    minutes, exercises, depth, in_exercises = Counter(), 0, 0, False
+    for cell in cells:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            folded = depth > 0 or FOLDED & set(cell["metadata"].get("tags", []))
+            lines = sum(1 for line in DIRECTIVES.sub("", text).splitlines() if line.strip())
+            part = "exercises" if in_exercises else "folded" if folded else "open"
+            minutes[part] += lines / LINES_A_MINUTE
+            continue
+        for line in text.splitlines():
+            if line.startswith("## "):
+                in_exercises = line.startswith("## Exercises")
+            if in_exercises and (estimate := re.match(r"### .*?(\d+) minutes", line)):
+                exercises += int(estimate.group(1))
+            depth += line.count("<details")
+            part = "exercises" if in_exercises else "folded" if depth else "open"
+            words = re.findall(r"\w+", MARKUP.sub(" ", line))
+            minutes[part] += len(words) / WORDS_A_MINUTE
+            depth -= line.count("</details")
+    return *(5 * max(round(minutes[part] / 5), 1) for part in ("open", "folded")), exercises
+
+
+def chapter_link(env, chapter):
+    """A link to a chapter that shows its title."""
+    return addnodes.pending_xref(
+        "",
+        nodes.inline("", chapter),
+        reftype="doc",
+        refdomain="std",
+        reftarget=f"/notebooks/{chapter}",
+        refexplicit=False,
+        refwarn=True,
+        refdoc=env.docname,
+    )
+
+
 class ChapterHead(SphinxTransform):
-    """Under the title of each notebook: what running it took."""
+    """Under the title of each notebook: where it stands, what it needs, how long it takes, and the notebook itself."""
 
     default_priority = 310
 
@@ -111,10 +169,50 @@ class ChapterHead(SphinxTransform):
         folder, _, chapter = self.env.docname.rpartition("/")
         title = next(iter(self.document.findall(nodes.title)), None)
         if folder == "notebooks" and title is not None:
-            line = nodes.paragraph("", "Running this chapter: ", classes=["run-cost"])
-            line += run_cost(self.env, chapter)
-            line += nodes.Text(".")
-            title.parent.insert(title.parent.index(title) + 1, line)
+            lines = [
+                *self.place(chapter),
+                *self.reading(),
+                self.running(chapter),
+                self.download(chapter),
+            ]
+            items = [nodes.list_item("", nodes.paragraph("", "", *line)) for line in lines]
+            head = nodes.bullet_list("", *items, classes=["chapter-head"])
+            title.parent.insert(title.parent.index(title) + 1, head)
+
+    def cells(self):
+        path = Path(self.env.doc2path(self.env.docname))
+        return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+    def place(self, chapter):
+        """Its number among the chapters, and the earlier ones that its code imports."""
+        self.env.note_dependency(str(Path(self.env.srcdir) / "_toc.yml"))
+        chapters = read_contents(self.env.srcdir)
+        if chapter not in chapters:
+            return
+        position = chapters.index(chapter)
+        line = [nodes.Text(f"Chapter {position + 1} of {len(chapters)}")]
+        code = "".join(
+            "".join(cell["source"]) for cell in self.cells() if cell["cell_type"] == "code"
+        )
+        imported = set(re.findall(r"^from deepseek_explained\.(\w+) import", code, re.MULTILINE))
+        needed = [name for name in chapters[:position] if name in imported]
+        for number, name in enumerate(needed):
+            line += [nodes.Text("; " if number else ". Builds on: "), chapter_link(self.env, name)]
+        yield [*line, nodes.Text(".")]
+
+    def reading(self):
+        shown, folded, exercises = reading_minutes(self.cells())
+        more = f"; its exercises: {exercises} minutes" if exercises else ""
+        text = f"Reading: about {shown} minutes, {folded} more with what is folded away{more}."
+        yield [nodes.Text(text)]
+
+    def running(self, chapter):
+        return [nodes.Text("Running: "), *run_cost(self.env, chapter), nodes.Text(".")]
+
+    def download(self, chapter):
+        address = f"../_sources/{self.env.docname}.ipynb"
+        link = f'<a href="{address}" download>Download this chapter as a notebook</a>'
+        return [nodes.raw("", link, format="html")]
 
 
 def setup(app):
@@ -123,5 +221,6 @@ def setup(app):
     app.add_transform(ChapterHead)
     app.add_role("run-cost", RunCost())
     app.connect("html-page-context", add_script)
+    app.add_js_file("aids.js", loading_method="defer")
     app.add_node(HideCodeCellNode, override=True, html=(open_folded, close_folded))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -27,6 +27,7 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxRole
 from sphinx.util.nodes import make_refnode
+from sphinx.writers.html5 import HTML5Translator
 from sphinxcontrib.bibtex.roles import CiteRole
 
 from deepseek_explained import facts
@@ -190,6 +191,12 @@ class BookStyle(UnsrtStyle):
         return sentence[title] if as_sentence else title
 
 
+def visit_citation(translator, node):
+    """An entry of the bibliography as an item of its list: the role that docutils gives it is deprecated."""
+    HTML5Translator.visit_citation(translator, node)
+    translator.body[-1] = translator.body[-1].replace("doc-biblioentry", "listitem")
+
+
 def setup(app):
     register_plugin("pybtex.style.labels", "author_year", AuthorYearLabels)
     register_plugin("pybtex.style.sorting", "by_label", LabelOrder)
@@ -199,5 +206,7 @@ def setup(app):
     app.add_role("fact-number", FactRole(number_only=True))
     app.add_role("quote", QuoteRole())
     app.add_transform(LedgerLinks)
+    entry = (visit_citation, HTML5Translator.depart_citation)
+    app.add_node(nodes.citation, override=True, html=entry)
     app.connect("missing-reference", resolve_fact)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
