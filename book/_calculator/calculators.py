@@ -11,6 +11,22 @@ import random
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from drawing import (
+    Cell,
+    Figure,
+    Table,
+    bars,
+    capitalised,
+    dollars,
+    escape,
+    histogram,
+    intervals,
+    lines,
+    plain,
+    scaled,
+    significant,
+)
+
 from deepseek_explained.budget import (
     ModelSpec,
     bill,
@@ -20,7 +36,6 @@ from deepseek_explained.budget import (
 from deepseek_explained.config import published_config, whole_number
 from deepseek_explained.facts import fact
 from deepseek_explained.serving_cost import (
-    GPUS_PER_NODE,
     USABLE_MEMORY,
     Unit,
     batch_that_fits,
@@ -41,20 +56,6 @@ from deepseek_explained.total_cost import (
     tornado,
 )
 from deepseek_explained.training_cost import GPUS, TrainingRun, dense_peak, rent
-from drawing import (
-    Cell,
-    Figure,
-    Table,
-    bars,
-    dollars,
-    escape,
-    histogram,
-    intervals,
-    lines,
-    plain,
-    scaled,
-    significant,
-)
 
 FIRST_DRAWS = 1_000  # shown while the rest is drawn
 
@@ -235,7 +236,8 @@ def model_bill(values: dict, draws: int) -> Result:
     summary = (
         f"{name} has {scaled(counted['total'])} parameters; a token meets {scaled(counted['activated'])}, or "
         f"{scaled(counted['activated_with_embedding'])} with the input embedding. A forward pass takes "
-        f"{significant(a_bill['forward_flops_per_token'] / 1e9)} GFLOP a token, the cache {significant(per_token / 1e3)} KB a token."
+        f"{significant(a_bill['forward_flops_per_token'] / 1e9)} GFLOP a token, "
+        f"the cache {significant(per_token / 1e3)} KB a token."
     )
     return Result(
         summary,
@@ -362,7 +364,8 @@ def training_run(values: dict, draws: int) -> Result:
         ("all at the dear end, million dollars", number(dear * runs["high"].usd_per_gpu_hour, 1e6)),
     ]
     summary = (
-        f"{significant(hours / 1e3)} thousand GPU-hours, {significant(hours / in_days)} days on {middle.n_gpus:,} GPUs, "
+        f"{significant(hours / 1e3)} thousand GPU-hours, {significant(hours / in_days)} days "
+        f"on {middle.n_gpus:,} GPUs, "
         f"{dollars(found['dollars, million'][0])}; nine draws in ten lie from {dollars(low, 3)} to {dollars(high, 3)}."
     )
     about = f"{n_draws:,} draws, seed {seed}"
@@ -380,8 +383,8 @@ def training_run(values: dict, draws: int) -> Result:
                     ],
                     "million dollars",
                 ),
-                f"Histogram of the dollars of the run in {about}: from {dollars(low, 3)} (5 %) by {dollars(median, 3)} (median) "
-                f"to {dollars(high, 3)} (95 %).",
+                f"Histogram of the dollars of the run in {about}: from {dollars(low, 3)} (5 %) "
+                f"by {dollars(median, 3)} (median) to {dollars(high, 3)} (95 %).",
                 f"Rent of the run; {about}. The widest hundredth on the right is cut off.",
             ),
             Table("Step by step, at the central values", ("what", "value"), steps),
@@ -493,7 +496,7 @@ def whole_cost(values: dict, draws: int) -> Result:
     header = ("million dollars", "5 % of draws below", "median", "95 % below")
     drawn = [
         (
-            text.partition(":")[2].strip().capitalize() if ":" in text else text,
+            capitalised(text.partition(": ")[2]),
             f"{dollars(low, 3)} to {dollars(high, 3)}, median {dollars(middle, 3)}",
             low / 1e6,
             middle / 1e6,
@@ -502,7 +505,10 @@ def whole_cost(values: dict, draws: int) -> Result:
         for text, (low, middle, high) in ((text, found[name]) for name, text in DEFINITIONS.items())
     ]
     low, median, high = found[output]
-    summary = f"{DEFINITIONS[output]}: {dollars(median, 3)} in the median, nine draws in ten from {dollars(low, 3)} to {dollars(high, 3)}."
+    summary = (
+        f"{capitalised(DEFINITIONS[output])}: {dollars(median, 3)} in the median, "
+        f"nine draws in ten from {dollars(low, 3)} to {dollars(high, 3)}."
+    )
     middle = all_costs({name: one.quantile(0.5) for name, one in inputs.items()})[output]
     moved = [
         (
@@ -532,7 +538,7 @@ def whole_cost(values: dict, draws: int) -> Result:
                 "million dollars",
             ),
             f"Histogram of {DEFINITIONS[output]} in {about}. {summary}",
-            f"{DEFINITIONS[output].capitalize()}; {about}. The widest hundredth on the right is cut off.",
+            f"{capitalised(DEFINITIONS[output])}; {about}. The widest hundredth on the right is cut off.",
         ),
     ]
     if moved:
@@ -552,7 +558,8 @@ def whole_cost(values: dict, draws: int) -> Result:
                     "million dollars",
                     base=middle / 1e6,
                 ),
-                f"Tornado of {DEFINITIONS[output]}: each input from its 5th to its 95th percentile, the others at their medians. "
+                f"Tornado of {DEFINITIONS[output]}: each input from its 5th to its 95th percentile, "
+                "the others at their medians. "
                 + "; ".join(
                     f"{swing.name.replace('_', ' ')} {dollars(swing.low, 3)} to {dollars(swing.high, 3)}"
                     for swing in swings
@@ -619,7 +626,8 @@ def token_cost(values: dict, draws: int) -> Result:
     too_many = f" Only {plain(fits)} fit in its memory." if batch > fits else ""
     summary = (
         f"{name} writes a million tokens for {dollars(low, 3)} (all overlaps) to {dollars(high, 3)} (nothing does), at "
-        f"{significant(speeds[0], 3)} to {significant(speeds[1], 3)} tokens a second for each of {plain(batch)} conversations a GPU.{too_many}"
+        f"{significant(speeds[0], 3)} to {significant(speeds[1], 3)} tokens a second "
+        f"for each of {plain(batch)} conversations a GPU.{too_many}"
     )
     answer = [
         ("dollars per million tokens written, bound", number(low)),
@@ -673,8 +681,8 @@ def token_cost(values: dict, draws: int) -> Result:
             Figure(
                 lines(curves(points), x_name, what, log_x, log_x, mark),
                 f"Lines of {title}, bound and sum: {ends}.",
-                f"{title.capitalize()}: bound and sum. The upright line is the value above.",
-                table(title.capitalize(), x_name, points),
+                f"{capitalised(title)}: bound and sum. The upright line is the value above.",
+                table(capitalised(title), x_name, points),
             )
         )
     return Result(summary, shown)
@@ -688,7 +696,7 @@ USABLE = Field(
     "% of each GPU",
     over=100,
 )
-DRAWS = (Field("n_draws", "Draws", "10000"), Field("seed", "Seed", "0"))
+DRAWS = (Field("n_draws", "Draws", "10000"), Field("seed", "Seed of the draws", "0"))
 REPORTED = fact("isca.mfu_causal.mpft").value
 PRICE = ("1.5", typed(fact("train.rate").value), "4")
 
@@ -735,7 +743,7 @@ CALCULATORS = {
                     "Utilisation, % of the dense peak",
                     ("25", typed(REPORTED), "43"),
                     "",
-                    "central: what was reported for V3; low: about V2's on the same GPUs; high: the best reported for Llama 3.1",
+                    "central: reported for V3; low: about V2's, same GPUs; high: the best reported for Llama 3.1",
                     over=100,
                 ),
                 Field("n_gpus", "GPUs", typed(fact("train.cluster").value)),
@@ -769,12 +777,13 @@ CALCULATORS = {
                     "development",
                     options=DEFINITIONS,
                 ),
-                *DRAWS,
+                replace(DRAWS[0], default="20000"),  # as the chapter draws
+                DRAWS[1],
                 Field("correlation", "Correlation of rent and server price", "0.5", "0 to 1"),
                 *input_fields(),
             ),
             whole_cost,
-            {},
+            {"output": "definition"},
         ),
         Calculator(
             "token-cost",
@@ -852,9 +861,10 @@ def answer(key: str, typed: dict, draws: float = math.inf) -> dict:
 def field_of(calculator: Calculator, typed: dict, message: str) -> str:
     """The field that a message names; a pasted config.json takes the names that are its own."""
     name = message.partition(":")[0]
-    names = [field.name for field in calculator.fields]
-    if name in names:
-        return name
+    name = calculator.aliases.get(name, name)
+    for field in reversed(calculator.fields):  # of low, central and high the last
+        if field.name == name or field.name.startswith(f"{name}."):
+            return field.name
     return "config.json" if typed.get("configuration") == PASTED else ""
 
 

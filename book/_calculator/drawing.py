@@ -1,4 +1,4 @@
-"""What the calculators show: numbers as text, tables and figures as HTML and SVG. Plain Python, for page and build alike."""
+"""What the calculators show: numbers as text, tables and figures as HTML and SVG."""
 
 import math
 from dataclasses import dataclass
@@ -13,6 +13,10 @@ def escape(text: object) -> str:
     for character, entity in pairs:
         text = text.replace(character, entity)
     return text
+
+
+def capitalised(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def significant(value: float, digits: int = 4) -> str:
@@ -198,7 +202,7 @@ def bars(items) -> str:
 
 
 def intervals(items, name, log=False, base=None) -> str:
-    """Bars from low to high with a mark in between: [(label, text, low, middle, high)]; `base` is a line through all."""
+    """Bars from low to high, a mark in between: [(label, text, low, middle, high)]; `base` is a line through all."""
     ends = [end for _, _, low, _, high in items for end in (low, high)]
     axis = Axis(min(ends), max(ends), LEFT + 8, RIGHT - 8, log)
     y, rows = 4.0, []
@@ -272,9 +276,9 @@ def lines(series, x_name, y_name, log_x=True, log_y=True, mark=None) -> str:
         places = [(across(x), up(y)) for x, y in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{path}" class="c-line-{number}"/>')
-        y = 13 + 17 * number
-        parts.append(_line(LEFT, y - 4, LEFT + 30, y - 4, f"line-{number}"))
-        parts.append(_text(LEFT + 36, y, name))
-        for x, y in [*places, (LEFT + 15, y - 4)]:
+        row = 13 + 17 * number
+        parts.append(_line(LEFT, row - 4, LEFT + 30, row - 4, f"line-{number}"))
+        parts.append(_text(LEFT + 36, row, name))
+        for x, y in [*places, (LEFT + 15, row - 4)]:
             parts.append(MARKERS[number - 1].format(x=x, y=y, n=number))
     return _svg(parts, bottom + 38)

@@ -64,15 +64,15 @@ def data_folder():
 
 
 def named_ids(source):
-    """Ids of the ledger that a module's code can ask for: its strings, with anything in place of what is filled in."""
+    """Ids of the ledger that a module's code can ask for: its strings, with any word where one is filled in."""
     patterns = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.JoinedStr):
-            parts = (part.value if isinstance(part, ast.Constant) else None for part in node.values)
-            pattern = "".join(r"[\w-]+" if part is None else re.escape(part) for part in parts)
-            patterns.add(pattern)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             patterns.add(re.escape(node.value))
+        elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+            parts = (getattr(part, "value", "") for part in node.values)
+            words = [re.escape(part) if isinstance(part, str) else r"[\w-]+" for part in parts]
+            patterns.add("".join(words))
     return {name for name in facts.ledger() if any(re.fullmatch(one, name) for one in patterns)}
 
 
@@ -126,7 +126,7 @@ def control(calculator, field):
     same = f'id="{name}" name="{field.name}" aria-describedby="{described}"'
     if field.options:
         choices = "".join(
-            f'<option value="{html.escape(value)}"{" selected" * (value == field.default)}>{html.escape(label)}</option>'
+            f'<option value="{value}"{" selected" * (value == field.default)}>{html.escape(label)}</option>'
             for value, label in field.options.items()
         )
         box = f"<select {same}>{choices}</select>"
@@ -204,7 +204,8 @@ class CalculatorDirective(SphinxDirective):
             )
         text = (
             f'<div class="calculator" data-calculator="{calculator.key}">{form(calculator)}'
-            f'<p class="calculator-status" role="status"></p><div class="calculator-result">{content}</div>{extra}</div>'
+            '<p class="calculator-status" role="status"></p>'
+            f'<div class="calculator-result">{content}</div>{extra}</div>'
         )
         return [nodes.raw("", text, format="html")]
 

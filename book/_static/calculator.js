@@ -133,8 +133,7 @@
     };
 
     one.open = (inputs) => {
-      form.reset();
-      fillConfig();
+      controls.forEach((control) => { control.value = defaults.get(control.name); });
       for (const [name, value] of inputs) if (defaults.has(name)) form.elements[name].value = value;
       if (form.elements.configuration?.value !== "pasted") fillConfig();
       one.ask(true);

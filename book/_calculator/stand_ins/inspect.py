@@ -1,4 +1,4 @@
-"""Stands in for `inspect` in the page: `dataclasses` asks it for texts of documentation, which the page does not show."""
+"""Stands in for `inspect` in the page: `dataclasses` asks it for a signature to write documentation with."""
 
 
 def signature(function):

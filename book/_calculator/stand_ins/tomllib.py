@@ -1,6 +1,6 @@
 """Stands in for `tomllib` in the page, which has no TOML reader.
 
-The build inlines the ledger as JSON; a number with a point stands there as text, with the digits that its source prints.
+The build inlines the ledger as JSON; a number with a point stands there as text, with its printed digits.
 """
 
 import json
