@@ -1,20 +1,25 @@
 """The calculators in CPython: what they show is what the modules say, and bad input lands at its field."""
 
 import json
+import re
 import sys
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
 from deepseek_explained import budget, facts, serving_cost, total_cost, training_cost
 from deepseek_explained.config import published_config
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
+sys.path[:0] = [str(ROOT / "book" / "_ext"), str(ROOT / "tools")]
 
 import book_calculator  # noqa: E402
 import calculators  # noqa: E402
+import check_site  # noqa: E402
 
 V3 = budget.ModelSpec.from_config(published_config("deepseek-v3"))
 
@@ -197,6 +202,62 @@ def test_tables_and_figures_are_safe_and_described():
     for key in calculators.CALCULATORS:
         for part in calculators.answer(key, {}, 100)["html"].split("<svg ")[1:]:
             assert len(part.partition('aria-label="')[2].partition('"')[0]) > 40
+
+
+def build(folder, link):
+    """(the page's links, the warnings) of a tiny book that links to a calculator, and the faults of its site."""
+    (folder / "book").mkdir()
+    (folder / "book" / "calculator.md").write_text(
+        "# Calculators\n\n(token-cost)=\n## A token\n\n```{calculator} token-cost\n```\n"
+        + "Words. " * 40
+    )
+    text = f"# A book\n\n[Try it](book/calculator.md#{link}). " + "Words. " * 40
+    (folder / "index.md").write_text(text + "\n\n```{toctree}\nbook/calculator\n```\n")
+    (folder / "_toc.yml").write_text(
+        "root: index\nparts:\n- chapters:\n  - file: book/calculator\n"
+    )
+    warnings, config = StringIO(), {"extensions": ["myst_parser", "book_calculator"]}
+    with docutils_namespace():
+        Sphinx(
+            folder,
+            *(None, folder / "out", folder / "trees", "html"),
+            config | {"html_theme": "basic", "html_static_path": [str(ROOT / "book" / "_static")]},
+            status=None,
+            warning=warnings,
+        ).build()
+    faults, _ = check_site.check(folder / "out", folder / "_toc.yml")
+    page = (folder / "out" / "index.html").read_text(encoding="utf-8")
+    return re.findall(r'href="(book/calculator.html#[^"]+)"', page), warnings.getvalue(), faults
+
+
+def test_a_link_opens_a_calculation(tmp_path):
+    pytest.importorskip("brython")
+    links, warnings, faults = build(tmp_path, "token-cost&batch=3&n_gpus=16")
+    assert "book/calculator.html#token-cost&amp;batch=3&amp;n_gpus=16" in links
+    assert warnings == ""
+    assert [fault for fault in faults if "calculator.html" in fault and "leads" in fault] == []
+    assert not any("no such anchor" in fault for fault in faults)
+    text = (tmp_path / "out" / "book" / "calculator.html").read_text(encoding="utf-8")
+    assert calculators.answer("token-cost", {})["html"] in text
+    assert "calculator.js" in text
+    assert "calculator.js" not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    (tmp_path / "out" / "index.html").write_text(
+        '<a href="book/calculator.html#no-such-cost&amp;batch=3">x</a>'
+    )
+    faults, _ = check_site.check(tmp_path / "out", tmp_path / "_toc.yml")
+    assert any("no such anchor" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ("token-cost&n_gpus=12", "n_gpus: expected at most 8 or whole nodes, got 12"),
+        ("token-cost&gpus=8", "gpus: expected one of"),
+    ],
+)
+def test_a_link_with_inputs_that_are_refused_is_a_warning(tmp_path, link, message):
+    pytest.importorskip("brython")
+    assert message in build(tmp_path, link)[1]
 
 
 def test_the_engine_needs_nothing_from_outside():

@@ -60,7 +60,11 @@ def library():
 
 
 def data_folder():
-    return Path(importlib.util.find_spec("brython").origin).parent / "data"
+    """Where the wheel keeps Brython's files."""
+    found = importlib.util.find_spec("brython")
+    if found is None:
+        raise ModuleNotFoundError("brython is not installed: pip install -r requirements.txt")
+    return Path(found.origin).parent / "data"
 
 
 def named_ids(source):
