@@ -165,7 +165,8 @@ def form(calculator):
         if part:
             body = f"<details><summary>{html.escape(part)}</summary><div>{body}</div></details>"
         parts.append(body)
-    return f'<form aria-label="Inputs" hidden>{"".join(parts)}{BUTTONS}</form>'
+    label = f"Inputs: {calculator.key.replace('-', ' ')}"
+    return f'<form aria-label="{label}" hidden>{"".join(parts)}{BUTTONS}</form>'
 
 
 BUTTONS = """<p class="calculator-message" data-general hidden></p><p class="calculator-buttons">

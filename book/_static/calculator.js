@@ -92,11 +92,8 @@
     one.say = (text) => { status.textContent = text; };
 
     one.ask = (first) => {
-      clearTimeout(timer);
-      one.newest = ++number;
-      waiting.delete(key);
+      expect();
       waiting.set(key, { number, key, typed: typed(), first });
-      root.setAttribute("aria-busy", "true");
       if (first) one.say(ready ? "Calculating …" : "Loading Python, once: a few seconds …");
       start();
       next();
@@ -140,6 +137,14 @@
       root.closest("section").scrollIntoView();
     };
 
+    // Something was typed: an answer that is still on its way is to an old question.
+    const expect = () => {
+      clearTimeout(timer);
+      one.newest = ++number;
+      waiting.delete(key);
+      root.setAttribute("aria-busy", "true");
+    };
+
     const changed = () => {
       history.replaceState(null, "", `#${state()}`);
       one.ask(true);
@@ -147,11 +152,14 @@
 
     form.addEventListener("focusin", start);
     form.addEventListener("submit", (event) => { event.preventDefault(); changed(); });
-    form.addEventListener("reset", () => setTimeout(() => { fillConfig(); changed(); }));
+    form.addEventListener("reset", () => {
+      expect();
+      setTimeout(() => { fillConfig(); changed(); }); // after the controls have their defaults again
+    });
     form.addEventListener("input", (event) => {
       if (event.target === pasted) form.elements.configuration.value = "pasted";
       else if (event.target.name === "configuration") fillConfig();
-      clearTimeout(timer);
+      expect();
       timer = setTimeout(changed, event.target.matches("select") ? 0 : 400);
     });
 

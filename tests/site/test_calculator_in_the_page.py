@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
+sys.path[:0] = [str(ROOT / "book" / "_ext"), str(ROOT / "book" / "_calculator")]
 
 pytest.importorskip("brython", reason="brython is not installed: pip install -r requirements.txt")
 playwright = pytest.importorskip(
@@ -22,7 +22,6 @@ playwright = pytest.importorskip(
     reason="playwright is not installed, so no browser can be driven: pip install playwright",
 )
 
-import book_calculator  # noqa: E402
 import calculators  # noqa: E402
 
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -112,13 +111,11 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def page(browser, page_file):
-    """The page as a local file, at a phone's width; errors in its console fail the test, and so does any request."""
+def opened(browser, address):
+    """The page as a local file, at a phone's width, and what it complained about or asked for elsewhere."""
     context = browser.new_context(viewport={"width": 360, "height": 740}, accept_downloads=True)
-    page = context.new_page()
+    page, problems = context.new_page(), []
     page.set_default_timeout(SECONDS)
-    problems = []
     page.on(
         "console",
         lambda m: problems.append(m.text) if m.type in ("error", "warning") else None,
@@ -128,9 +125,30 @@ def page(browser, page_file):
         "request",
         lambda r: None if r.url.startswith(("file:", "blob:")) else problems.append(r.url),
     )
-    page.goto(page_file.as_uri())
+    page.goto(address)
+    return page, problems
+
+
+@pytest.fixture(scope="module")
+def shared(browser, page_file):
+    """One page for all tests that may find it in any state: Python is loaded once."""
+    page, problems = opened(browser, page_file.as_uri())
+    yield page, problems
+    page.context.close()
+
+
+@pytest.fixture
+def page(shared):
+    page, problems = shared
     yield page
-    context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def fresh(browser, page_file):
+    page, problems = opened(browser, page_file.as_uri())
+    yield page
+    page.context.close()
     assert problems == []
 
 
@@ -144,7 +162,6 @@ def control(page, key, name):
 
 def finished(page, key):
     """Wait until nothing more is on its way."""
-    page.wait_for_timeout(500)  # the pause after typing
     page.wait_for_selector(f'.calculator[data-calculator="{key}"][aria-busy="false"]')
 
 
@@ -210,27 +227,38 @@ def test_the_changes_name_every_control():
             assert value != calculator.field(name).default, (key, name)
 
 
+def few(key):
+    """Few draws where there are draws: what is compared is each of them."""
+    return {"n_draws": "200"} if "n_draws" in CHANGED[key] else {}
+
+
+def open_state(page, key, typed):
+    """Open a calculation by its address."""
+    state = "&".join([key, *(f"{name}={quote(value)}" for name, value in typed.items()), ""])
+    page.evaluate(
+        "(state) => new Promise((done) => { addEventListener('hashchange', done, { once: true });"
+        " history.replaceState(null, '', '#'); location.hash = state; })",
+        state,
+    )
+    finished(page, key)
+
+
 @pytest.mark.parametrize("key", CHANGED)
 def test_all_controls_changed_together_give_what_cpython_gives(page, key):
-    assert_shown(page, key, {})
+    open_state(page, key, few(key))
+    assert_shown(page, key, few(key))
     for name, value in CHANGED[key].items():
         fill(page, key, name, value)
     finished(page, key)
     assert_shown(page, key, CHANGED[key])
-    root(page, key).get_by_role("button", name="Back to the defaults").click()
-    finished(page, key)
-    assert_shown(page, key, {})
 
 
 @pytest.mark.parametrize("key", CHANGED)
 def test_each_control_moves_alone(page, key):
     """Set by the address, one control after the other; a combination that the module refuses is refused alike."""
-    few = {"n_draws": "50"} if "n_draws" in CHANGED[key] else {}
     for name, value in CHANGED[key].items():
-        typed = few | {name: value}
-        state = "&".join([key, *(f"{name}={quote(value)}" for name, value in typed.items())])
-        page.evaluate("(state) => { location.hash = state; }", state)
-        finished(page, key)
+        typed = few(key) | {name: value}
+        open_state(page, key, typed)
         theirs = calculators.answer(key, typed)
         if "message" in theirs:
             message = page.locator(f'[id="{key}--{theirs["field"]}--message"]')
@@ -240,14 +268,24 @@ def test_each_control_moves_alone(page, key):
             assert shown == theirs["summary"], name
 
 
-@pytest.mark.parametrize("name", [name for name in calculators.NAMES if name != "deepseek-v3"])
-def test_every_configuration(page, name):
-    control(page, "model-bill", "configuration").select_option(name)
-    finished(page, "model-bill")
-    assert_shown(page, "model-bill", {"configuration": name})
+def test_the_defaults_come_back(page):
+    open_state(page, "token-cost", {"batch": "3", "gpu": "h20"})
+    root(page, "token-cost").get_by_role("button", name="Back to the defaults").click()
+    finished(page, "token-cost")
+    assert_shown(page, "token-cost", {})
+    assert page.url.endswith("#token-cost")
+
+
+def test_every_configuration(page):
+    open_state(page, "model-bill", {})
+    for name in calculators.NAMES:
+        control(page, "model-bill", "configuration").select_option(name)
+        finished(page, "model-bill")
+        assert_shown(page, "model-bill", {"configuration": name})
 
 
 def test_a_pasted_config_and_its_refusal(page):
+    open_state(page, "model-bill", {})
     key, text = "model-bill", json.dumps({"model_type": "llama", "vocab_size": -1})
     fill(page, key, "config.json", text)
     finished(page, key)
@@ -265,8 +303,8 @@ def test_a_pasted_config_and_its_refusal(page):
     assert_shown(page, key, {"configuration": "pasted", "config.json": json.dumps(whole)})
 
 
-def test_the_address_holds_a_calculation(page, page_file):
-    key = "token-cost"
+def test_the_address_holds_a_calculation(fresh):
+    page, key = fresh, "token-cost"
     fill(page, key, "batch", "24")
     fill(page, key, "acceptance", "85")
     finished(page, key)
@@ -289,15 +327,15 @@ def test_bad_input_is_told_at_its_field(page):
         ("whole-cost", "correlation", "2"),
         ("model-bill", "context_length", "0"),
     ):
+        open_state(page, key, few(key))
         fill(page, key, name, value)
         finished(page, key)
-        theirs = calculators.answer(key, {name: value})
+        theirs = calculators.answer(key, few(key) | {name: value})
         message = page.locator(f'[id="{key}--{theirs["field"]}--message"]')
         assert message.inner_text() == theirs["message"], name
         invalid = root(page, key).locator('[aria-invalid="true"]')
         assert invalid.get_attribute("name") == theirs["field"]
-        root(page, key).get_by_role("button", name="Back to the defaults").click()
-        finished(page, key)
+        open_state(page, key, few(key))
         assert root(page, key).locator("[aria-invalid]").count() == 0
 
 
@@ -319,9 +357,9 @@ def test_without_javascript_the_defaults_stand_there(browser, page_file):
     context.close()
 
 
-def test_the_page_loads_python_only_when_it_is_touched(page):
+def test_the_page_loads_python_only_when_it_is_touched(fresh):
+    page = fresh
     loaded = "performance.getEntriesByType('resource').filter((one) => one.name.includes('engine')).length"
     assert page.evaluate(loaded) == 0
     control(page, "model-bill", "batch").focus()
     page.wait_for_function(f"{loaded} === 1")
-    assert book_calculator.engine()
