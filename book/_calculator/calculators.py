@@ -55,7 +55,7 @@ from deepseek_explained.total_cost import (
     simulate,
     tornado,
 )
-from deepseek_explained.training_cost import GPUS, TrainingRun, dense_peak, rent
+from deepseek_explained.training_cost import GPUS, TrainingRun, dense_peak, gpu_hours, rent
 
 FIRST_DRAWS = 1_000  # shown while the rest is drawn
 
@@ -322,11 +322,9 @@ def training_run(values: dict, draws: int) -> Result:
     drawn = []
     for _ in range(n_draws):
         x = {name: one.quantile(uniform()) for name, one in drawn_from.items()}
-        run_hours = (
-            middle.flops_per_token * x["tokens"] / (middle.peak_flops * x["utilisation"]) / 3600
-            + other
-        )
-        drawn.append((run_hours, run_hours * x["usd_per_gpu_hour"]))
+        flops = middle.flops_per_token * x["tokens"]
+        run_hours = gpu_hours(flops, middle.peak_flops, x["utilisation"]) + other
+        drawn.append((run_hours, rent(run_hours, x["usd_per_gpu_hour"]).dollars))
     all_hours, all_dollars = ([pair[place] for pair in drawn] for place in (0, 1))
     in_days = middle.n_gpus * 24
     found = {
@@ -347,8 +345,8 @@ def training_run(values: dict, draws: int) -> Result:
         for what, (central, ends, per) in found.items()
     ]
     low, median, high = found["dollars, million"][1]
-    cheap = runs["low"].flops / (middle.peak_flops * runs["high"].utilisation) / 3600 + other
-    dear = runs["high"].flops / (middle.peak_flops * runs["low"].utilisation) / 3600 + other
+    cheap = gpu_hours(runs["low"].flops, middle.peak_flops, runs["high"].utilisation) + other
+    dear = gpu_hours(runs["high"].flops, middle.peak_flops, runs["low"].utilisation) + other
     steps = [
         ("FLOPs of one token", Cell(middle.flops_per_token, f"{scaled(middle.flops_per_token)}")),
         ("FLOPs of the run", Cell(middle.flops, f"{middle.flops:.3e}")),
