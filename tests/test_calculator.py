@@ -100,6 +100,7 @@ def test_a_token_is_that_of_the_module():
         ("training-run", "utilisation.high", "101", "expected a share"),
         ("training-run", "tokens.high", "1", "expected at least central"),
         ("training-run", "n_draws", "0", "expected a whole number from 1"),
+        ("whole-cost", "n_draws", "200001", "expected at most 200,000, got 200,001"),
         ("training-run", "other_gpu_hours", "-1", "expected a finite number, 0 or more"),
         ("whole-cost", "rent.high", "1", "expected at least low"),
         ("whole-cost", "occupancy.high", "1.2", "expected values up to 1"),

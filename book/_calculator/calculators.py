@@ -58,6 +58,7 @@ from deepseek_explained.total_cost import (
 from deepseek_explained.training_cost import GPUS, TrainingRun, dense_peak, gpu_hours, rent
 
 FIRST_DRAWS = 1_000  # shown while the rest is drawn
+MOST_DRAWS = 200_000  # a minute or two in a browser
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,14 @@ def model_bill(values: dict, draws: int) -> Result:
 # 2. A training run
 
 
+def draws_of(values: dict, draws: float) -> int:
+    """How many draws to make now: what was typed, or less if the answer must be quick."""
+    n_draws = whole_number("n_draws", values["n_draws"])
+    if n_draws > MOST_DRAWS:
+        raise ValueError(f"n_draws: expected at most {MOST_DRAWS:,}, got {n_draws:,}")
+    return min(n_draws, draws)
+
+
 def ranged(name, label, ends, unit, reason, times=1, over=1):
     """Three fields for one uncertain number."""
     return tuple(
@@ -313,7 +322,7 @@ def range_of(values: dict, name: str, reason: str) -> Triangular:
 def training_run(values: dict, draws: int) -> Result:
     runs = {end: end_of_run(values, end) for end in ("low", "central", "high")}
     other = amount("other_gpu_hours", values["other_gpu_hours"])
-    n_draws = min(whole_number("n_draws", values["n_draws"]), draws)
+    n_draws = draws_of(values, draws)
     seed = whole_number("seed", values["seed"], minimum=0)
     drawn_from = {name: range_of(values, name, "typed") for name in RUN_RANGES}
     middle = runs["central"]
@@ -479,7 +488,7 @@ def whole_cost(values: dict, draws: int) -> Result:
     inputs = chosen_inputs(values)
     output, seed = values["definition"], values["seed"]
     groups = [replace(GROUPS[0], correlation=values["correlation"])]
-    n_draws = min(whole_number("n_draws", values["n_draws"]), draws)
+    n_draws = draws_of(values, draws)
     swings = tornado(output, inputs)
     run = simulate(inputs, groups, n_draws, seed, all_costs)
     found = {name: run.percentiles(name) for name in run.outputs}

@@ -123,7 +123,8 @@
       one.reply = reply;
       if (reply.more) {
         one.say(`${reply.draws.toLocaleString("en")} draws so far; drawing ${reply.inputs.n_draws.toLocaleString("en")} …`);
-        one.ask(false);
+        root.setAttribute("aria-busy", "true");
+        timer = setTimeout(() => one.ask(false), 1000); // who goes on typing need not wait for all draws
       } else {
         one.say(reply.summary);
       }
