@@ -363,6 +363,13 @@ def test_imported_sheets_and_their_addresses(tmp_path):
     assert result == "p{color: red}p{background: url(a.png)}"
 
 
+def test_what_scripts_make_counts_as_used():
+    words = book_delivery.words_of(
+        ['<p class="a w-1/2" style="color: var(--b)">no</p>'], ['x = "c-d"']
+    )
+    assert {"p", "a", "w-1/2", "--b", "c-d", "mjx-container"} <= words and "no" not in words
+
+
 def test_a_broken_sheet_is_reported(tmp_path):
     with pytest.raises(ValueError, match="style sheet, line 1"):
         sheet(tmp_path, "p", main="p { color: red } }")

@@ -44,6 +44,15 @@ UNUSED += ("**/locales", "**/*.LICENSE.txt", "copybutton_funcs.js", "images/logo
 UNUSED += ("file.png", "minus.png", "plus.png", "basic.css")
 
 FORMULA = r'class="(?:[^"]* )?(?:math|text_latex)[ "]'
+# What MathJax puts around a formula; its own scripts are too large to be read for words.
+FROM_MATHJAX = {
+    "mjx-container",
+    "mjx-math",
+    "mjx-assistive-mml",
+    "MathJax",
+    "MathJax_Display",
+    "jax",
+}
 # A script that works on a part of the page, and what the page has if it has that part.
 WHERE_USED = {
     "startup.js": FORMULA,
@@ -76,7 +85,7 @@ SIDEBAR = '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"'
 
 def words_of(pages, scripts):
     """Every word in a tag of the pages or anywhere in a script: the names that a style sheet may refer to."""
-    words = set()
+    words = set(FROM_MATHJAX)
     for page in pages:
         tags = " ".join(re.findall(r"<script\b.*?</script>|<[^>]+>", page, re.DOTALL))
         # The second kind is for names with signs in them, such as "w-1/2".
