@@ -27,8 +27,17 @@ PRINT = {
     "tagged": True,
     "prefer_css_page_size": True,
 }
-# Parameters: the parts of the book, each with a caption and its pages; the title; the line under it.
-ASSEMBLE = """async ({ parts, title, line }) => {
+STYLE = """
+.book-front .book-title { margin: 6rem 0 1rem; font-size: 2.4rem; font-weight: 700; }
+.book-front nav { margin-top: 4rem; columns: 1; }
+.book-front nav p { margin: 1rem 0 .2rem; font-weight: 700; }
+.book-front nav a { display: flex; justify-content: space-between; gap: 1rem; color: inherit; text-decoration: none; }
+.book-front nav a.level-2 { padding-left: 1.5rem; font-size: .9em; }
+.book-front .page-number { min-width: 3em; text-align: end; font-variant-numeric: tabular-nums; }
+.book-front ~ article { break-before: page; }
+"""
+# Parameters: the root of the site; the parts, each with a caption and its pages; the title; the line under it.
+ASSEMBLE = """async ({ root, parts, title, line }) => {
   const names = new Set(parts.flatMap((part) => part.pages));
   const marked = (page, id) => `${page}--${id}`;
   const book = document.createElement("main");
@@ -47,7 +56,7 @@ ASSEMBLE = """async ({ parts, title, line }) => {
   for (const { caption, pages } of parts) {
     if (caption) contents.append(Object.assign(document.createElement("p"), { textContent: caption }));
     for (const page of pages) {
-      const source = new URL(`${page}.html`, document.baseURI);
+      const source = new URL(`${root}/${page}.html`);
       const there = new DOMParser().parseFromString(await (await fetch(source)).text(), "text/html");
       const article = there.querySelector("article.bd-article");
       article.querySelectorAll("script, a.headerlink").forEach((node) => node.remove());
@@ -64,15 +73,16 @@ ASSEMBLE = """async ({ parts, title, line }) => {
       for (const picture of article.querySelectorAll("img"))
         picture.src = new URL(picture.getAttribute("src"), source).href;
       book.append(document.adoptNode(article));
-      entry(article.querySelector("h1").innerText.replace(/#$/, ""), article.id, 1);
+      entry(article.querySelector("h1").textContent, article.id, 1);
       for (const heading of article.querySelectorAll("section > section > h2"))
-        if (caption === "Chapters") entry(heading.textContent.replace(/#$/, ""), heading.parentElement.id, 2);
+        if (caption === "Chapters") entry(heading.textContent, heading.parentElement.id, 2);
     }
   }
+  await MathJax.startup.promise;
+  MathJax.typesetClear();
   document.body.replaceChildren(book);
   document.documentElement.dataset.theme = "light";
   document.querySelectorAll("details").forEach((part) => { part.open = true });
-  await MathJax.startup.promise;
   await MathJax.typesetPromise();
 }"""
 NUMBER = """(pages) => document.querySelectorAll(".book-front nav a").forEach((link) => {
@@ -100,9 +110,9 @@ def faults(pdf):
     """Links that lead nowhere: to the machine that printed, or to a name that is not there."""
     names = landings(pdf)
     for number, page in enumerate(pdf.pages, start=1):
-        for annotation in page.get("/Annots") or ():
+        for annotation in page.annotations or ():
             link = annotation.get_object()
-            action = link.get("/A", {})
+            action = link["/A"] if "/A" in link else {}
             address, name = str(action.get("/URI", "")), link.get("/Dest") or action.get("/D")
             if "127.0.0.1" in address or address.startswith("file:"):
                 yield f"page {number}: {address}"
@@ -113,12 +123,14 @@ def faults(pdf):
 def main():
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     front = {"title": config["title"], "line": f"{config['author']}. {date.today():%d %B %Y}."}
+    parts = contents()
     with serve() as site, browser() as running:
         context = running.new_context(bypass_csp=True, reduced_motion="reduce")
-        page = open_page(context, f"{site}/index.html")
+        page = open_page(context, f"{site}/{parts[2]['pages'][0]}.html")  # which has MathJax
+        page.add_style_tag(content=STYLE)
         page.set_default_timeout(300_000)
         page.emulate_media(media="print", color_scheme="light")
-        page.evaluate(ASSEMBLE, {"parts": contents(), **front})
+        page.evaluate(ASSEMBLE, {"root": site, "parts": parts, **front})
         page.pdf(path=TARGET, **PRINT)
         numbers = landings(PdfReader(TARGET))
         page.evaluate(NUMBER, numbers)
