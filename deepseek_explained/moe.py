@@ -459,6 +459,7 @@ def toy_layer(kind, config):
     Router and dense columns cost the same: experts x hidden against 3 x hidden each.
     """
     one_of("kind", kind, ("moe", "dense", "wide"))
+    check_config(config)
     if kind == "moe":
         return MixtureOfExperts(config)
     met = config.num_experts_per_tok if kind == "dense" else config.n_routed_experts
