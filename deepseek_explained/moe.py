@@ -5,14 +5,14 @@ __all__ = ['DISPATCHES', 'FEW_TOKENS', 'HIDDEN', 'BUDGET_ARMS', 'BALANCE_ARMS', 
            'check_config', 'check_numbers', 'check_load', 'limit_to_groups', 'Router', 'dispatch_loop',
            'dispatch_dense', 'dispatch_grouped', 'dispatch_chosen', 'RoutedExperts', 'expert_load', 'max_violation',
            'device_violation', 'sequence_balance_loss', 'MixtureOfExperts', 'MarkovLanguage', 'ToyModel', 'toy_config',
-           'toy_layer', 'one_thread', 'train_toy', 'mutual_information', 'summarise']
+           'toy_layer', 'on_one_thread', 'train_toy', 'mutual_information', 'summarise']
 
 # %% ../notebooks/moe.ipynb #4c191e24
 """Mixture of experts as in DeepSeek-V3 (report, section 2.1.2), and a toy language to train it on."""
 
 import math
 import time
-from contextlib import contextmanager
+from functools import wraps
 
 import torch
 import torch.nn.functional as F
@@ -467,18 +467,22 @@ def toy_layer(kind, config):
     return FeedForward(HIDDEN, width + math.ceil(config.n_routed_experts / 3))
 
 # %% ../notebooks/moe.ipynb #a58cc589
-@contextmanager
-def one_thread():
-    """Let torch use one thread, and as many as before once it is over."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def on_one_thread(function):
+    """The same function, during which torch uses one thread; after it as many as before."""
+
+    @wraps(function)
+    def alone(*arguments, **named):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return function(*arguments, **named)
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone
 
 
-@one_thread()
+@on_one_thread
 def train_toy(
     kind="moe",
     seed=0,
