@@ -8,9 +8,11 @@ import math
 import os
 import pickle
 import random
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import pytest
 import torch
 import torch.nn.functional as F
@@ -775,6 +777,16 @@ def test_training_gives_the_threads_back():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_training_run_can_be_sent_to_another_process():
+    """A notebook defines it in its own cells, so it travels by value, not by name."""
+    cloudpickle.register_pickle_by_value(sys.modules[train_toy.__module__])
+    try:
+        sent = pickle.loads(cloudpickle.dumps(train_toy))
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[train_toy.__module__])
+    assert sent(steps=1)["excess"] == train_toy(steps=1)["excess"]
 
 
 def test_every_published_record_of_the_chapter_is_whole():
