@@ -49,8 +49,7 @@ def arms(part: str) -> dict[str, dict]:
     if part == "rates":
         return at_rates(BALANCE_ARMS, OTHER_RATES)
     if part == "scope":
-        hard = {name: arm for name, arm in SCOPE_ARMS.items() if arm["sameness"]}
-        return SCOPE_ARMS | at_rates(hard, OTHER_RATES)
+        return SCOPE_ARMS
     if part == "time":
         return at_rates(
             {name: BUDGET_ARMS[name] for name in ("dense", "experts")}, LEARNING_RATES[:2]
@@ -107,7 +106,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(SHORT_ARMS), metavar="PART")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, help="of each long run; 5, or 3 for the rates")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     if unknown := set(options.parts) - set(SHORT_ARMS):
@@ -124,7 +123,7 @@ def main() -> None:
         work += [
             ("long", name, arm, seed, LONG)
             for name, arm in arms(part).items()
-            for seed in range(options.seeds)
+            for seed in range(options.seeds or (3 if part == "rates" else 5))
         ]
         results = train(work, options.jobs)
         if part == "time":

@@ -790,12 +790,12 @@ def test_a_training_run_can_be_sent_to_another_process():
 
 
 def test_every_published_record_of_the_chapter_is_whole():
-    """Five seeds of each long arm, every rate of every hard start, and dense runs as long as the experts'."""
+    """Five seeds of each long arm, three at other rates, and dense runs as long as the experts'."""
     path = ROOT / "deepseek_explained" / "recorded" / "moe.json"
     recorded = json.loads(path.read_text(encoding="utf-8"))
-    for part in recorded.values():
-        for runs in part["long"].values():
-            assert [run["seed"] for run in runs] == [0, 1, 2, 3, 4]
+    for part, record in recorded.items():
+        for runs in record["long"].values():
+            assert [run["seed"] for run in runs] == list(range(3 if part == "rates" else 5))
     for name in BALANCE_ARMS:
         for rate in (0.005, 0.03):
             assert f"{name}, rate {rate}" in recorded["rates"]["long"]
