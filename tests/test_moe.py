@@ -796,6 +796,9 @@ def test_every_published_record_of_the_chapter_is_whole():
     for part, record in recorded.items():
         for runs in record["long"].values():
             assert [run["seed"] for run in runs] == list(range(3 if part == "rates" else 5))
+    for name in BALANCE_ARMS:
+        for rate in (0.005, 0.03):
+            assert f"{name}, rate {rate}" in recorded["rates"]["long"]
     time = recorded["time"]["long"]
     for rate in (0.01, 0.03):
         longer, experts = time[f"dense, longer, rate {rate}"], time[f"experts, rate {rate}"]
