@@ -1,12 +1,16 @@
 """How fast experts are dispatched, against the machine's ceiling and transformers' fastest path. Asserts nothing.
 
 `python benchmarks/moe.py` prints useful GFLOP/s of each dispatch over expert count and batch, then the whole layer
-beside transformers' DeepSeek-V3 layer under each of its CPU implementations, on the same weights. Ours and theirs are
-timed in turn, so that whatever else the machine does falls on both. Under three minutes on two quiet cores.
+beside transformers' DeepSeek-V3 layer under each of its CPU implementations. Both layers hold the same tensors, and
+each run of theirs follows one of ours: so both find the weights in the same caches, and whatever else the machine does
+falls on both. About a minute on two quiet cores. `--busy` is for a machine that others use: one thread, and the
+processor's seconds in place of the clock's.
 """
 
+import argparse
 import os
 import time
+from statistics import median
 
 import torch
 
@@ -22,12 +26,13 @@ TINY = published_config("tiny")
 SHAPES = ((8, 1, 512, 256), (32, 4, 128, 256), (128, 16, 32, 256), (64, 6, 176, 512))
 BATCHES = (1, 2, 64, 1024)
 THEIRS = ("eager", "batched_mm", "grouped_mm")
+clock = time.perf_counter
 
 
 def timed(work) -> float:
-    start = time.perf_counter()
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def in_turn(works: dict, seconds: float = 0.4, at_least: int = 3) -> dict:
@@ -47,7 +52,7 @@ def ceiling() -> float:
 
 
 def layers(n_experts, n_active, width, hidden):
-    """Our layer and transformers', with the same weights."""
+    """Our layer and transformers', with the same weights: the same tensors in memory."""
     torch.manual_seed(0)
     settings = {name: value for name, value in TINY.items() if name != "model_type"}
     settings |= {
@@ -61,10 +66,9 @@ def layers(n_experts, n_active, width, hidden):
     ours = MixtureOfExperts(DeepSeekConfig.from_dict({**settings, "model_type": "deepseek_v3"}))
     theirs = DeepseekV3MoE(transformers.DeepseekV3Config(**settings))
     names = {"router.weight": "gate.weight", "router.bias": "gate.e_score_correction_bias"}
-    theirs.load_state_dict(
-        {names.get(name, name): tensor for name, tensor in ours.state_dict().items()}
-    )
-    return ours, theirs
+    state = {names.get(name, name): tensor for name, tensor in ours.state_dict().items()}
+    theirs.load_state_dict(state, assign=True)
+    return ours, theirs.requires_grad_()
 
 
 def step(layer, x, target):
@@ -125,8 +129,11 @@ def dispatch_table(peak: float) -> None:
             )
 
 
-def whole_layer(ours, theirs, n_tokens, training) -> dict:
-    """Fastest times of our layer and of theirs under each implementation, in seconds."""
+def whole_layer(ours, theirs, n_tokens, training, seconds: float = 1.0) -> dict:
+    """How fast theirs is beside ours: implementation -> seconds of ours, of theirs, theirs/ours; medians of rounds.
+
+    What takes three times as long as the fastest of theirs while warming up is not timed further.
+    """
     torch.manual_seed(1)
     x = torch.randn(1, n_tokens, ours.hidden_size)
     target = torch.randn_like(x)
@@ -140,34 +147,56 @@ def whole_layer(ours, theirs, n_tokens, training) -> dict:
             with torch.no_grad():
                 layer(x)
 
-    works = {"ours": lambda: work(ours)}
-    for how in THEIRS:
-        if how != "batched_mm" or n_tokens <= 8:  # it copies the weights for every token
-            works[how] = lambda how=how: work(theirs, how)
-    return in_turn(works)
+    timed(lambda: work(ours))
+    # batched_mm copies the weights for every token
+    hows = [how for how in THEIRS if how != "batched_mm" or n_tokens <= 8]
+    warm = {how: min(timed(lambda how=how: work(theirs, how)) for _ in range(2)) for how in hows}
+    pairs = {how: [] for how in hows if warm[how] < 3 * min(warm.values())}
+    end, rounds = time.perf_counter() + seconds, 0
+    while rounds < 5 or (time.perf_counter() < end and rounds < 400):
+        for how, times in pairs.items():
+            times.append((timed(lambda: work(ours)), timed(lambda how=how: work(theirs, how))))
+        rounds += 1
+    return {
+        how: (
+            median(mine for mine, _ in times),
+            median(yours for _, yours in times),
+            median(yours / mine for mine, yours in times),
+        )
+        for how, times in pairs.items()
+    }
 
 
 def layer_table() -> None:
-    print("\nthe whole layer (router, routed and shared experts), milliseconds")
+    print("\nthe whole layer (router, routed and shared experts), milliseconds, medians")
     head = f"{'experts, at work, width, hidden':34}{'tokens':>7}{'':>10}{'ours':>9}{'theirs':>9}"
     print(head + "  their fastest    theirs/ours")
+    ratios = {"forward": [], "training": []}
     for shape in SHAPES:
         ours, theirs = layers(*shape)
         for n_tokens in BATCHES:
-            for training in (False, True):
-                best = whole_layer(ours, theirs, n_tokens, training)
-                mine = best.pop("ours")
-                how = min(best, key=best.get)
-                what = "training" if training else "forward"
+            for what in ratios:
+                found = whole_layer(ours, theirs, n_tokens, what == "training")
+                how = min(found, key=lambda how: found[how][2])
+                mine, yours, ratio = found[how]
+                ratios[what].append(ratio)
                 numbers = "".join(f"{n:5}" for n in shape)
                 print(
-                    f"{numbers:34}{n_tokens:>7}{what:>10}{mine * 1e3:9.3f}{best[how] * 1e3:9.3f}"
-                    f"  {how:16}{best[how] / mine:9.2f}",
+                    f"{numbers:34}{n_tokens:>7}{what:>10}{mine * 1e3:9.3f}{yours * 1e3:9.3f}"
+                    f"  {how:16}{ratio:9.2f}",
                     flush=True,
                 )
+    for what, values in ratios.items():
+        print(f"{what}: theirs/ours {min(values):.2f} at least, {median(values):.2f} in the middle")
 
 
 def main() -> None:
+    global clock
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--busy", action="store_true", help="one thread, processor time")
+    if parser.parse_args().busy:
+        torch.set_num_threads(1)
+        clock = time.process_time
     transformers.logging.set_verbosity_error()
     dispatch_table(ceiling())
     layer_table()

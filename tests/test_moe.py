@@ -8,9 +8,11 @@ import math
 import os
 import pickle
 import random
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import pytest
 import torch
 import torch.nn.functional as F
@@ -33,6 +35,7 @@ from deepseek_explained.moe import (
     RoutedExperts,
     Router,
     ToyModel,
+    device_violation,
     expert_load,
     limit_to_groups,
     max_violation,
@@ -309,7 +312,7 @@ def test_a_group_is_scored_by_its_two_best():
     scores = torch.tensor([[0.9, 0.0, 0.0, 0.5, 0.5, 0.1]])
     closed = torch.isinf(limit_to_groups(scores, n_group=2, topk_group=1))
     assert closed.tolist() == [[True] * 3 + [False] * 3]
-    assert limit_to_groups(scores, n_group=6, topk_group=1).isinf().sum() == 5
+    assert limit_to_groups(scores, n_group=3, topk_group=1).isinf().sum() == 4
     assert limit_to_groups(scores, n_group=2, topk_group=2) is scores
 
 
@@ -423,6 +426,45 @@ def test_top_one_with_normalised_gates_cannot_learn_to_route():
         (lambda: FeedForward(0, 4), "hidden_size: expected a whole number"),
         (lambda: FeedForward(4, 2.5), "intermediate_size: expected a whole number"),
         (lambda: toy_layer("sparse", toy_config()), "kind: expected one of moe, dense, wide"),
+        (lambda: Router({}), "config: expected a DeepSeekConfig, got {}"),
+        (lambda: RoutedExperts(None), "config: expected a DeepSeekConfig, got None"),
+        (lambda: MixtureOfExperts(TINY)([[1.0]]), "x: expected (batch, seq, 8), floats"),
+        (lambda: MixtureOfExperts(TINY)(torch.ones(1, 2, 8).long()), "got (1, 2, 8), torch.int64"),
+        (lambda: MixtureOfExperts(TINY)(torch.ones(1, 0, 8)), "not empty; got (1, 0, 8)"),
+        (lambda: MixtureOfExperts(TINY).update_bias(0.1, torch.ones(7)), "load: expected (8,)"),
+        (lambda: MixtureOfExperts(TINY).update_bias(0.1, 3), "load: expected (8,), floats"),
+        (lambda: MixtureOfExperts(TINY).update_bias(0.1, torch.ones(8) * math.nan), "[nan, nan"),
+        (lambda: MixtureOfExperts(TINY).update_bias(0.1, -torch.ones(8)), "got [-1.0, -1.0"),
+        (lambda: MixtureOfExperts(TINY).update_bias(0.1, torch.zeros(8)), "not all of them 0"),
+        (lambda: limit_to_groups(torch.ones(3), 1, 1), "scores: expected (tokens, experts)"),
+        (lambda: limit_to_groups(torch.ones(3, 6), 4, 1), "n_group: expected a divisor of the 6"),
+        (lambda: limit_to_groups(torch.ones(3, 6), 0, 1), "n_group: expected a whole number"),
+        (lambda: limit_to_groups(torch.ones(3, 6), 3, 0), "topk_group: expected a whole number"),
+        (lambda: limit_to_groups(torch.ones(3, 6), 3, 4), "topk_group: expected at most n_group"),
+        (lambda: limit_to_groups(torch.ones(3, 6), 6, 1), "n_group: expected at least two experts"),
+        (lambda: max_violation(torch.zeros(4)), "load: expected counts, not all of them 0"),
+        (lambda: max_violation(torch.ones(2, 4)), "load: expected (experts,)"),
+        (lambda: max_violation(torch.tensor([1.0, math.inf])), "load: expected counts"),
+        (lambda: device_violation(torch.ones(6)), "load: expected 4 experts a device, got 6"),
+        (lambda: device_violation(torch.ones(6), 0), "size: expected a whole number"),
+        (lambda: sequence_balance_loss(torch.ones(3, 4), 2), "scores: expected (batch, seq, exp"),
+        (lambda: sequence_balance_loss(torch.ones(1, 3, 4), 5), "n_active: expected at most 4"),
+        (lambda: sequence_balance_loss(torch.ones(1, 3, 4), 0), "n_active: expected a whole"),
+        (lambda: MarkovLanguage(n_symbols=3), "n_successors: expected at most 3 symbols, got 4"),
+        (lambda: MarkovLanguage(n_domains=0), "n_domains: expected a whole number"),
+        (lambda: MarkovLanguage(n_symbols=2.5), "n_symbols: expected a whole number"),
+        (lambda: MarkovLanguage(n_successors=0), "n_successors: expected a whole number"),
+        (lambda: MarkovLanguage().sample(0, 3, None), "batch: expected a whole number"),
+        (lambda: MarkovLanguage().sample(3, 0, None), "length: expected a whole number"),
+        (lambda: toy_config(n_active=0), "n_active: expected a whole number"),
+        (lambda: toy_layer("dense", {}), "config: expected a DeepSeekConfig"),
+        (lambda: train_toy(steps=0), "steps: expected a whole number"),
+        (lambda: train_toy(seed=-1), "seed: expected a whole number from 0"),
+        (lambda: train_toy(alpha=-0.1), "alpha: expected a finite number above zero"),
+        (lambda: train_toy(gamma=math.nan), "gamma: expected a finite number above zero"),
+        (lambda: train_toy(sameness="much"), "sameness: expected a finite number above zero"),
+        (lambda: train_toy(learning_rate=0), "learning_rate: expected a finite number"),
+        (lambda: train_toy(whole_batch=1), "whole_batch: expected true or false"),
     ],
 )
 def test_bad_input_is_refused_by_name(make, message):
@@ -493,9 +535,7 @@ def test_training_learns_and_reports():
     with torch.no_grad():
         logits = model(domains, symbols[:, :-1])
     untrained = F.cross_entropy(logits.flatten(0, 1), symbols[:, 1:].flatten()).item()
-    threads = torch.get_num_threads()
     runs = {name: train_toy(steps=30, **arm) for name, arm in (BUDGET_ARMS | BALANCE_ARMS).items()}
-    torch.set_num_threads(threads)
     for name, run in runs.items():
         assert 0 < run["excess"] < untrained - language.entropy_floor() - 0.5, name
         assert run["seconds"] > 0
@@ -509,9 +549,7 @@ def test_training_learns_and_reports():
 
 
 def test_training_is_repeatable():
-    threads = torch.get_num_threads()
     first, second, other = (train_toy(steps=10, seed=seed)["excess"] for seed in (0, 0, 1))
-    torch.set_num_threads(threads)
     assert first == second != other
 
 
@@ -609,3 +647,161 @@ def test_balance_over_a_batch_forgives_what_balance_over_sequences_does_not():
         layer.last_scores[sequence, :, [sequence, (sequence + 1) % 8]] = 0.99
     assert layer.balance_loss(whole_batch=True).item() == pytest.approx(1.0, abs=1e-5)
     assert layer.balance_loss().item() > 3
+
+
+# What is measured, and how
+
+
+def test_a_run_is_summed_up_as_it_says():
+    """By hand: two layers of 20 experts, eight measurements, four sequences of two domains."""
+    violation = [[float(step), 10.0 + step] for step in range(8)]
+    load = [[10] * 19 + [0], [10] * 18 + [9, 1]]
+    result = {
+        "excess": 0.5,
+        "seconds": 2.0,
+        "max_violation": violation,
+        "device_violation": [[value / 2 for value in row] for row in violation],
+        "domains": [0, 1, 0, 1],
+        "sequence_load": [[row] * 4 for row in load],
+    }
+    summary = summarise(result)
+    assert summary["late_violation"] == [6.5, 16.5]  # the last two of eight
+    assert summary["late_device_violation"] == [3.25, 8.25]
+    assert summary["busy"] == [[4 * count for count in row] for row in load]
+    assert summary["test_violation"] == pytest.approx([10 / 9.5 - 1] * 2)
+    assert summary["dead"] == [1, 0]  # a tenth of the mean would be 0.95: 1 is alive
+    assert summary["information"] == pytest.approx([0.0, 0.0], abs=1e-7)
+    assert summary["excess"] == 0.5 and summary["seconds"] == 2.0
+    result["sequence_load"][1][0] = [1] * 19 + [0.8]
+    load = torch.tensor(result["sequence_load"][1]).sum(dim=0)
+    assert summarise(result)["dead"][1] == int((load < 0.1 * load.mean()).sum())
+
+
+@pytest.mark.parametrize("least, dead", [(0, 1), (3, 1), (4, 0), (8, 0)])
+def test_an_expert_is_dead_below_a_tenth_of_its_fair_share(least, dead):
+    load = [36] * 19 + [least]  # a tenth of the mean is between 3.4 and 3.5
+    result = {
+        "excess": 0.0,
+        "seconds": 0.0,
+        "max_violation": [[0.0]],
+        "device_violation": [[0.0]],
+        "domains": [0],
+        "sequence_load": [[load]],
+    }
+    assert summarise(result)["dead"] == [dead]
+
+
+def test_information_needs_the_domains_where_they_are():
+    """Each domain has an expert of its own; dealt out at random, the domains say less."""
+    domains = [i % 4 for i in range(200)]
+    result = {
+        "excess": 0.0,
+        "seconds": 0.0,
+        "max_violation": [[0.0]],
+        "device_violation": [[0.0]],
+        "domains": domains,
+        "sequence_load": [[[int(i == domain) for i in range(4)] for domain in domains]],
+    }
+    summary = summarise(result)
+    assert summary["information"] == pytest.approx([math.log(4)])
+    assert summary["shuffled"][0] < 0.2
+
+
+def test_a_device_holds_four_neighbours():
+    load = torch.tensor([4.0, 0, 0, 0, 1, 1, 0, 0])
+    assert device_violation(load) == pytest.approx(4 / 3 - 1)
+    assert device_violation(load, 2) == pytest.approx(4 / 1.5 - 1)
+    assert device_violation(load[:4]) == device_violation(load, 8) == 0
+    run = train_toy(steps=10, n_experts=4, n_active=1)
+    assert run["device_violation"] == [[0.0, 0.0]]  # all four on one device
+    assert min(run["max_violation"][0]) > 0
+
+
+def test_the_loads_of_the_test_are_chosen_with_the_bias():
+    """With a bias that outweighs every score, who lies below the others gets no work."""
+    run = train_toy(steps=10, gamma=2.0)
+    n_low = 0
+    for bias, sequence_load in zip(run["bias"][-1], run["sequence_load"], strict=True):
+        low = torch.tensor(bias) < max(bias)
+        load = torch.tensor(sequence_load).sum(dim=0)
+        assert load[low].sum() == 0 and load.sum() == 512 * 32 * 2
+        n_low += int(low.sum())
+    assert n_low > 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"alpha": 1.0}, {"alpha": 0.01}, {"sameness": 0.5}, {"gamma": 0.5}]
+)
+def test_each_remedy_changes_the_run(change):
+    assert train_toy(steps=10, **change)["excess"] != train_toy(steps=10)["excess"]
+
+
+def test_the_loss_over_a_batch_is_another_than_that_over_sequences():
+    over = [train_toy(steps=10, alpha=1.0, whole_batch=whole)["excess"] for whole in (True, False)]
+    assert over[0] != over[1]
+
+
+def test_raw_gates_are_scaled_to_about_one():
+    for n_active, factor in ((1, 2.0), (4, 0.5), (16, 0.125)):
+        config = toy_config(n_active=n_active, normalise=False)
+        assert config.routed_scaling_factor == factor and not config.norm_topk_prob
+    assert toy_config(n_active=4).routed_scaling_factor == 1.0
+    layer = MixtureOfExperts(toy_config(n_active=4, normalise=False))
+    gates, _, _ = layer.router(torch.randn(200, HIDDEN))
+    assert gates.sum(dim=1).mean().item() == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize("n_domains, seed", [(1, 0), (1, 1), (3, 2)])
+def test_the_entropy_floor_is_exact(n_domains, seed):
+    """Each chain's stationary distribution from a linear system, in place of the chapter's iteration."""
+    language = MarkovLanguage(n_domains, n_symbols=6, n_successors=3, seed=seed)
+    floor, weights = 0.0, [1 / (i + 1) for i in range(n_domains)]
+    for weight, table in zip(weights, language.table.double(), strict=True):
+        system = torch.cat([table.T - torch.eye(6), torch.ones(1, 6)])
+        right = torch.tensor([[0.0]] * 6 + [[1.0]], dtype=torch.float64)
+        visits = torch.linalg.lstsq(system, right).solution[:, 0]
+        entropy = -torch.special.xlogy(table, table).sum(dim=1)
+        floor += weight / sum(weights) * (visits @ entropy).item()
+    assert language.entropy_floor() == pytest.approx(floor, abs=1e-5)
+    assert (language.visits.amax(dim=1) > 1.05 / 6).all()  # so the visits matter
+
+
+def test_training_gives_the_threads_back():
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        train_toy(steps=1)
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ValueError):
+            train_toy(steps=0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_training_run_can_be_sent_to_another_process():
+    """A notebook defines it in its own cells, so it travels by value, not by name."""
+    cloudpickle.register_pickle_by_value(sys.modules[train_toy.__module__])
+    try:
+        sent = pickle.loads(cloudpickle.dumps(train_toy))
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[train_toy.__module__])
+    assert sent(steps=1)["excess"] == train_toy(steps=1)["excess"]
+
+
+def test_every_published_record_of_the_chapter_is_whole():
+    """Five seeds of each long arm, three at other rates, and dense runs as long as the experts'."""
+    path = ROOT / "deepseek_explained" / "recorded" / "moe.json"
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    for part, record in recorded.items():
+        for runs in record["long"].values():
+            assert [run["seed"] for run in runs] == list(range(3 if part == "rates" else 5))
+    for name in BALANCE_ARMS:
+        for rate in (0.005, 0.03):
+            assert f"{name}, rate {rate}" in recorded["rates"]["long"]
+    time = recorded["time"]["long"]
+    for rate in (0.01, 0.03):
+        longer, experts = time[f"dense, longer, rate {rate}"], time[f"experts, rate {rate}"]
+        seconds = [sum(run["seconds"] for run in runs) for runs in (longer, experts)]
+        assert 0.8 < seconds[0] / seconds[1] < 1.25
+        assert longer[0]["steps"] > experts[0]["steps"] == 600
