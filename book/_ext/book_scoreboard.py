@@ -124,7 +124,9 @@ class DerivedRole(SphinxRole):
         try:
             text, row = self.number(name)
         except (OSError, ValueError, KeyError):
-            message = self.inliner.reporter.error(f"{name}: not on the scoreboard", line=self.lineno)
+            message = self.inliner.reporter.error(
+                f"{name}: not on the scoreboard", line=self.lineno
+            )
             return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
         target = address(app, self.env.docname, row)
         return [nodes.reference(text, text, refuri=target, internal=True, classes=["derived"])], []
