@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -220,7 +221,9 @@ def bibliography_keys(text):
 def test_sources_are_cited_and_cited_sources_are_there():
     keys = bibliography_keys(BIBLIOGRAPHY)
     assert sorted(set(keys)) == sorted(keys), "a key stands twice"
+    quotations = tomllib.loads((ROOT / "book" / "quotations.toml").read_text(encoding="utf-8"))
     cited = {figure.source for figure in ledger().values()}
+    cited |= {quotation["source"] for quotation in quotations.values()}
     cited |= {
         key.strip()
         for _, text in prose()
@@ -338,5 +341,8 @@ def test_each_verdict_has_its_parts(number, text):
     assert len(verdict) == 1 and verdict[0] in VERDICTS
     table = (ROOT / "book" / "verdicts.md").read_text(encoding="utf-8")
     assert re.search(rf"^\| \[{number}\]\(#claim-{number}\) \| .* \| {verdict[0]} \|$", table, re.M)
-    assert re.search(r"\{quote\}`|\{fact\}`", text)
-    assert re.search(r"\]\(\.\./notebooks/\w+\.ipynb\)|Nothing here can be computed", text)
+    assert "{quote}`" in text
+    linked = re.findall(r"\]\((\.\./notebooks/[^)]+)\)", text)
+    assert all(re.fullmatch(r"\S+\.ipynb#[\w-]+", link) for link in linked), "to a section"
+    computed = "{derived}`" in text or linked
+    assert computed or re.search(r"\*\*The book\.\*\* (Nothing|There is nothing)", text)

@@ -1,10 +1,11 @@
 """List the figures in prose that have no home: `python tools/loose_numbers.py`. One line each, status 1 on any.
 
-A figure is a number with a unit, an amount of money, also in words, or a number of three or more significant digits. It has a home if it is a link to the ledger, a role, code or a formula; if the same
-page links the same digits elsewhere (a repetition); or if a cell of the page prints them. Digits that stand in a cell's
-code only are no home. Outputs are those of `_build/executed`, as `make test` leaves them; a page in `book/` is run here.
-Free are years, whole numbers below ten with a unit, powers of two that are a shape or a length in tokens, and anything in
-an exercise, which states its own assumptions.
+A figure is a number with a unit, an amount of money, also in words, or a number of three or more significant digits.
+It has a home if it is a link to the ledger, a role, code or a formula; if the same page links the same digits
+elsewhere (a repetition); or if a cell of the page prints them. Digits that stand in a cell's code only are no home.
+What a notebook prints is read from `_build/executed`, as `make test` leaves it; a page in `book/` is run here.
+Free are years, whole numbers below ten with a unit, powers of two that are a shape or a length in tokens, and anything
+in an exercise, which states its own assumptions.
 """
 
 import re
@@ -14,13 +15,15 @@ from pathlib import Path
 import nbformat
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from notebooks import EXECUTED, NOTEBOOKS, ROOT
 from scoreboard import executed
 
+from notebooks import EXECUTED, NOTEBOOKS, ROOT
+
 UNITS = (
-    "% percent per.cent points? thousand million billion trillion (?:US.)?dollars? USD yuan hours? GPU-hours? days? weeks? "
-    "months? years? minutes? seconds? tokens? parameters? FLOPs? [KMGT]B [KMGT]iB [GT]B/s TFLOP/s ms microseconds? µs "
-    "k?W kWh kg GPUs? GPU.hours nodes? servers? employees people experts times x fold [KMBT]\s(?:parameters|tokens|dollars)"
+    "% percent per.cent points? thousand million billion trillion (?:US.)?dollars? USD yuan hours? GPU-hours? days? "
+    "weeks? months? years? minutes? seconds? tokens? parameters? FLOPs? [KMGT]B [KMGT]iB [GT]B/s TFLOP/s ms "
+    "microseconds? µs k?W kWh kg GPUs? GPU.hours nodes? servers? employees people experts times x fold "
+    r"[KMBT]\s(?:parameters|tokens|dollars)"
 )
 WORDS = "one two three four five six seven eight nine ten eleven twelve twenty thirty fifty hundred"
 NUMBER = re.compile(
@@ -59,7 +62,10 @@ def digits(number: str) -> str:
 
 
 def loose(prose: str, printed: str = "") -> list[tuple[str, str]]:
-    """(figure, its surroundings) for each figure of the prose that has no home. printed: what the page's cells print."""
+    """(figure, its surroundings) for each figure of the prose that has no home.
+
+    printed: what the page's cells print.
+    """
     housed = {digits(number) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", printed)}
     free = EXERCISES.sub("", prose)
     for pattern in HOUSED:

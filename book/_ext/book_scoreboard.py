@@ -81,12 +81,13 @@ class Scoreboard(SphinxDirective):
             f'<ul class="score-summary">{summary}</ul>',
             f"<p>The other {len(facts.ledger()) - len(figures)} figures of the ledger are not here: they are starting "
             "points, or no calculation that we know leads to them.</p>",
-            '<form class="ledger-filter score-filter" role="search" aria-label="Filter and sort the scoreboard" hidden>',
+            '<form class="ledger-filter score-filter" role="search" aria-label="Filter and sort" hidden>',
             '<label>Search <input type="search" autocomplete="off"></label>',
             f'<label>Verdict <select name="verdict"><option value="">any</option>{choices}</select></label>',
             f'<label>Sort by <select name="order">{orders}</select></label>',
             '<output aria-live="polite"></output></form>',
-            '<p><a href="scoreboard.csv" download>The same as CSV</a> · <a href="#after-scoreboard">Skip the table</a></p>',
+            '<p><a href="scoreboard.csv" download>The same as CSV</a> · ',
+            '<a href="#after-scoreboard">Skip the table</a></p>',
             f'<div class="book-table scoreboard"><table><thead><tr>{head}</tr></thead>',
             f'<tbody>{rows}</tbody></table></div><p id="after-scoreboard" tabindex="-1">The end of the table.</p>',
         ]
