@@ -196,7 +196,7 @@ def test_a_difference_is_explained_or_not(options, verdict):
 
 def test_an_explanation_is_text():
     with pytest.raises(ValueError, match=r"v3\.total_pub: why: expected text"):
-        facts.facts.compare("v3.total_pub", 1.0, why=True)
+        facts.compare("v3.total_pub", 1.0, why=True)
 
 
 def test_a_derived_number_is_printed_to_as_many_digits_as_asked():
