@@ -162,16 +162,16 @@ def test_quotations_are_those_of_the_record(build, tmp_path):
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "quotations.toml").write_text(
         '[left-out]\ntext = "excluding <prior> research"\nsource = "dsv3"\nlocator = "section 1"\n'
-        'date = "2024-12"\nstanding = "read in the source"\n',
+        'date = "2024-12"\nstanding = "read in a copy or secondary source"\n',
         encoding="utf-8",
     )
     site = build("{quote}`v3.total_pub` and {quote}`left-out`. {cite}`press`")
     assert site.warnings == ""
     text = " ".join(re.sub(r"<[^>]+>", "", site.intro).split())
+    assert "“with 671B *total* parameters” [DeepSeek-AI, 2024a], abstract and" in text
     assert (
-        "“with 671B *total* parameters” [DeepSeek-AI, 2024a], abstract; read in the source" in text
+        "“excluding &lt;prior&gt; research” [DeepSeek-AI, 2024a], section 1; read in a copy" in text
     )
-    assert "“excluding &lt;prior&gt; research” [DeepSeek-AI, 2024a], section 1; read in" in text
     assert 'href="ledger.html#v3.total_pub"' in site.intro
 
 
