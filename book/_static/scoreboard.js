@@ -21,7 +21,7 @@
     }
     // Wait for the end of typing, so that a screen reader hears one count.
     clearTimeout(announcement);
-    announcement = setTimeout(() => { output.textContent = `${shown} of ${rows.length} figures`; }, 300);
+    announcement = setTimeout(() => { output.textContent = `${shown} of ${rows.length} derivations`; }, 300);
   };
 
   const value = (row, column) => {
