@@ -346,3 +346,19 @@ def test_each_verdict_has_its_parts(number, text):
     assert all(re.fullmatch(r"\S+\.ipynb#[\w-]+", link) for link in linked), "to a section"
     computed = "{derived}`" in text or linked
     assert computed or re.search(r"\*\*The book\.\*\* (Nothing|There is nothing)", text)
+
+
+def test_every_row_of_the_scoreboard_has_a_figure_and_a_cell():
+    board = json.loads((ROOT / "book" / "scoreboard.json").read_text(encoding="utf-8"))
+    assert len(board["figures"]) > 150
+    for key, row in (board["figures"] | board["numbers"]).items():
+        assert key in board["numbers"] or key.split("#")[0] in ledger(), key
+        assert any(ROOT.glob(f"{row['page']}.*")), f"{key}: {row['page']}"
+        assert re.fullmatch(r"derived-[0-9a-f]{8}", row["anchor"]), key
+
+
+def test_every_number_that_a_page_quotes_is_on_the_scoreboard():
+    board = json.loads((ROOT / "book" / "scoreboard.json").read_text(encoding="utf-8"))
+    quoted = [name for _, text in prose() for name in re.findall(r"\{derived\}`([^`]+)`", text)]
+    assert len(quoted) > 20
+    assert set(quoted) <= board["figures"].keys() | board["numbers"].keys()
