@@ -28,6 +28,7 @@ test: $(READY) lint ## everything that a change is judged by
 	$(RUN) -m pytest -q
 	$(RUN) tools/notebooks.py
 	$(RUN) tools/scoreboard.py --check
+	$(RUN) tools/loose_numbers.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -201,13 +201,18 @@ def fact(identifier: str) -> Figure:
 class Comparison:
     """A derived number beside a published one, both in base units.
 
-    why: the reason for a difference, where it is known. circular: the published number was an input of the derived one.
+    why: the reason for a difference, where it is known and computed.
+    lead: a reading that would fit, found by looking for one; the difference stays unexplained.
+    circular: the published number was an input of the derived one.
+    same_source: all inputs stand in the document that prints the number, so that only its arithmetic is tested.
     """
 
     figure: Figure
     derived: float
     why: str = ""
     circular: bool = False
+    lead: str = ""
+    same_source: bool = False
 
     @property
     def difference(self) -> float:
@@ -243,9 +248,15 @@ class Comparison:
     @property
     def derived_number(self) -> str:
         """The derived number in the published unit, to six digits or as many as were published."""
+        return self.derived_to(6)
+
+    def derived_to(self, digits: int, more: int = 0) -> str:
+        """The derived number in the published unit, to so many digits, or as many as were published and some more."""
         ends = (self.figure.low, self.figure.high)
         published = max(len(end.as_tuple().digits) for end in ends if end.is_finite())
-        return f"{self.derived / float(self.figure.scale):,.{max(6, published)}g}"
+        number = self.derived / float(self.figure.scale)
+        digits = max(digits, published + more, len(f"{abs(number):.0f}"))
+        return f"{number:,.{digits}g}"
 
     def __str__(self) -> str:
         return (
@@ -254,14 +265,24 @@ class Comparison:
         )
 
 
-def compare(identifier: str, derived: float, why: str = "", circular: bool = False) -> Comparison:
+def compare(
+    identifier: str,
+    derived: float,
+    why: str = "",
+    circular: bool = False,
+    lead: str = "",
+    same_source: bool = False,
+) -> Comparison:
     """Lay a derived number (base units) beside the published figure of that id.
 
     why: a sentence that explains a difference; without one, a difference beyond rounding counts as unexplained.
     circular: True where the published figure itself went into the derivation, so that meeting it proves nothing.
+    lead: a sentence on a reading that would fit but was found by looking for it; it explains nothing yet.
+    same_source: True where every input stands in the document that prints the figure.
     """
     if not math.isfinite(derived):
         raise ValueError(f"{identifier}: derived: expected a finite number, got {derived!r}")
-    if not isinstance(why, str):
-        raise ValueError(f"{identifier}: why: expected text, got {why!r}")
-    return Comparison(fact(identifier), float(derived), why, circular)
+    for name, text in (("why", why), ("lead", lead)):
+        if not isinstance(text, str):
+            raise ValueError(f"{identifier}: {name}: expected text, got {text!r}")
+    return Comparison(fact(identifier), float(derived), why, circular, lead, same_source)

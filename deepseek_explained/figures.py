@@ -8,7 +8,7 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from IPython.display import HTML, display
@@ -134,20 +134,34 @@ def show_comparisons(comparisons: Sequence[Comparison], labels: Sequence[str] = 
         records.append(
             {
                 "id": figure.id,
+                "label": label if labels else "",
                 "derived": comparison.derived,
                 "why": comparison.why,
                 "circular": comparison.circular,
+                "lead": comparison.lead,
+                "same_source": comparison.same_source,
             }
         )
     header = ("figure", "published", "derived, in the same unit", "difference", "verdict")
     table = to_table(header, rows)
-    names = " ".join(record["id"] for record in records)
+    _show_recorded(table, " ".join(record["id"] for record in records), rows=records)
+
+
+def show_numbers(numbers: Mapping[str, tuple[str, str]]) -> None:
+    """Show results under names: name -> (what it is, the number with its unit).
+
+    They go into the output as data too, so that a page can quote one with the role {derived}.
+    """
+    rows = [(meaning, number) for meaning, number in numbers.values()]
+    texts = {name: number for name, (_, number) in numbers.items()}
+    _show_recorded(to_table(("what", "number"), rows), " ".join(numbers), numbers=texts)
+
+
+def _show_recorded(table: str, names: str, **data: object) -> None:
+    """A table with an anchor, and its content as data for `tools/scoreboard.py`."""
     anchor = f"derived-{hashlib.sha256(names.encode()).hexdigest()[:8]}"
     table = table.replace("<div ", f'<div id="{anchor}" ', 1)
-    display(
-        {"text/html": table, COMPARISONS: {"anchor": anchor, "rows": records}},
-        raw=True,
-    )
+    display({"text/html": table, COMPARISONS: {"anchor": anchor, **data}}, raw=True)
 
 
 def show(

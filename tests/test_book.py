@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -222,7 +223,9 @@ def bibliography_keys(text):
 def test_sources_are_cited_and_cited_sources_are_there():
     keys = bibliography_keys(BIBLIOGRAPHY)
     assert sorted(set(keys)) == sorted(keys), "a key stands twice"
+    quotations = tomllib.loads((ROOT / "book" / "quotations.toml").read_text(encoding="utf-8"))
     cited = {figure.source for figure in ledger().values()}
+    cited |= {quotation["source"] for quotation in quotations.values()}
     cited |= {
         key.strip()
         for _, text in prose()
@@ -340,5 +343,24 @@ def test_each_verdict_has_its_parts(number, text):
     assert len(verdict) == 1 and verdict[0] in VERDICTS
     table = (ROOT / "book" / "verdicts.md").read_text(encoding="utf-8")
     assert re.search(rf"^\| \[{number}\]\(#claim-{number}\) \| .* \| {verdict[0]} \|$", table, re.M)
-    assert re.search(r"\{quote\}`|\{fact\}`", text)
-    assert re.search(r"\]\(\.\./notebooks/\w+\.ipynb\)|Nothing here can be computed", text)
+    assert "{quote}`" in text
+    linked = re.findall(r"\]\((\.\./notebooks/[^)]+)\)", text)
+    assert all(re.fullmatch(r"\S+\.ipynb#[\w-]+", link) for link in linked), "to a section"
+    computed = "{derived}`" in text or linked
+    assert computed or re.search(r"\*\*The book\.\*\* (Nothing|There is nothing)", text)
+
+
+def test_every_row_of_the_scoreboard_has_a_figure_and_a_cell():
+    board = json.loads((ROOT / "book" / "scoreboard.json").read_text(encoding="utf-8"))
+    assert len(board["figures"]) > 150
+    for key, row in (board["figures"] | board["numbers"]).items():
+        assert key in board["numbers"] or key.split("#")[0] in ledger(), key
+        assert any(ROOT.glob(f"{row['page']}.*")), f"{key}: {row['page']}"
+        assert re.fullmatch(r"derived-[0-9a-f]{8}", row["anchor"]), key
+
+
+def test_every_number_that_a_page_quotes_is_on_the_scoreboard():
+    board = json.loads((ROOT / "book" / "scoreboard.json").read_text(encoding="utf-8"))
+    quoted = [name for _, text in prose() for name in re.findall(r"\{derived\}`([^`]+)`", text)]
+    assert len(quoted) > 20
+    assert set(quoted) <= board["figures"].keys() | board["numbers"].keys()

@@ -197,3 +197,20 @@ def test_a_difference_is_explained_or_not(options, verdict):
 def test_an_explanation_is_text():
     with pytest.raises(ValueError, match=r"v3\.total_pub: why: expected text"):
         facts.compare("v3.total_pub", 1.0, why=True)
+
+
+def test_a_derived_number_is_printed_to_as_many_digits_as_asked():
+    row = facts.compare("v3.total_pub", 671_026_419_200)  # published as 671 billion
+    assert row.derived_number == "671.026"
+    assert row.derived_to(3) == "671" and row.derived_to(3, more=2) == "671.03"
+    assert row.derived_to(5) == "671.03"
+    assert facts.compare("train.hours_pre", 2_666_601).derived_to(3) == "2,667"
+    assert (
+        facts.compare("isca.kv_llama_ratio", 12_345.6).derived_to(3) == "12,346"
+    )  # never 1.23e+04
+
+
+def test_a_lead_is_text_and_explains_nothing():
+    assert facts.compare("v3.layers", 60, lead="perhaps").verdict == "off, unexplained"
+    with pytest.raises(ValueError, match="v3.layers: lead: expected text"):
+        facts.compare("v3.layers", 60, lead=3)

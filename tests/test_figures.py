@@ -59,10 +59,23 @@ def test_comparisons_are_shown_as_a_table_and_as_data(monkeypatch):
     shown = []
     monkeypatch.setattr(figures, "display", lambda data, raw: shown.append(data))
     row = compare("v3.layers", 60, why="one is missing")
-    figures.show_comparisons([row])
+    figures.show_comparisons([row, compare("v3.layers", 62, lead="perhaps")], ["less", "more"])
     page, data = shown[0]["text/html"], shown[0][figures.COMPARISONS]
     assert f'<div id="{data["anchor"]}" class="book-table">' in page
     assert "off, explained" in page
+    said = {"id": "v3.layers", "circular": False, "same_source": False}
     assert data["rows"] == [
-        {"id": "v3.layers", "derived": 60, "why": "one is missing", "circular": False}
+        said | {"label": "less", "derived": 60, "why": "one is missing", "lead": ""},
+        said | {"label": "more", "derived": 62, "why": "", "lead": "perhaps"},
     ]
+    assert "off, unexplained" in page  # a lead explains nothing
+
+
+def test_numbers_are_shown_as_a_table_and_by_name(monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", lambda data, raw: shown.append(data))
+    figures.show_numbers({"budget.most": ("the most", "12 %")})
+    page, data = shown[0]["text/html"], shown[0][figures.COMPARISONS]
+    assert f'<div id="{data["anchor"]}" class="book-table">' in page
+    assert "the most" in page and "12 %" in page
+    assert data["numbers"] == {"budget.most": "12 %"}

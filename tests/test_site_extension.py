@@ -170,16 +170,16 @@ def test_quotations_are_those_of_the_record(build, tmp_path):
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "quotations.toml").write_text(
         '[left-out]\ntext = "excluding <prior> research"\nsource = "dsv3"\nlocator = "section 1"\n'
-        'date = "2024-12"\nstanding = "read in the source"\n',
+        'date = "2024-12"\nstanding = "read in a copy or secondary source"\n',
         encoding="utf-8",
     )
     site = build("{quote}`v3.total_pub` and {quote}`left-out`. {cite}`press`")
     assert site.warnings == ""
     text = " ".join(re.sub(r"<[^>]+>", "", site.intro).split())
+    assert "“with 671B *total* parameters” [DeepSeek-AI, 2024a], abstract and" in text
     assert (
-        "“with 671B *total* parameters” [DeepSeek-AI, 2024a], abstract; read in the source" in text
+        "“excluding &lt;prior&gt; research” [DeepSeek-AI, 2024a], section 1; read in a copy" in text
     )
-    assert "“excluding &lt;prior&gt; research” [DeepSeek-AI, 2024a], section 1; read in" in text
     assert 'href="ledger.html#v3.total_pub"' in site.intro
 
 
@@ -675,32 +675,41 @@ def board(tmp_path):
     def write(**row):
         (tmp_path / "book").mkdir(exist_ok=True)
         row = {
-            "notebook": "budget",
-            "cell": "a1",
+            "page": "notebooks/budget",
             "anchor": "derived-a1",
+            "label": "all experts",
             "derived": 671.03e9,
             "verdict": "within rounding",
             "why": "",
+            "lead": "",
+            "same_source": False,
         } | row
         path = tmp_path / "book" / "scoreboard.json"
-        path.write_text(json.dumps({row.pop("id", "v3.total_pub"): row}), encoding="utf-8")
+        where = {"page": "notebooks/budget", "anchor": "derived-b2"}
+        figures = {row.pop("id", "v3.total_pub"): row}
+        numbers = {"budget.most": where | {"text": "12 %"}}
+        path.write_text(json.dumps({"figures": figures, "numbers": numbers}), encoding="utf-8")
 
     return write
 
 
-SCOREBOARD = "```{scoreboard}\n```\n\nIn the text: {derived}`v3.total_pub`."
+SCOREBOARD = "```{scoreboard}\n```\n\nIn the text: {derived}`v3.total_pub`, {derived}`budget.most`."
 
 
 def test_scoreboard_page_and_csv(build, board):
-    board(why="a < b")
+    board(why="a < b", lead="or c", same_source=True)
     site = build(SCOREBOARD)
     assert site.warnings == ""
     row = re.search(r'<tr id="score-v3.total_pub".*?</tr>', site.intro, re.DOTALL)[0]
-    assert 'data-verdict="within rounding"' in row and "671.03" in row and "+0.00%" in row
+    assert 'data-verdict="within rounding"' in row and ">671<" in row and "+0.00%" in row
     assert 'href="../notebooks/budget.html#derived-a1"' in row and "a &lt; b" in row
+    assert "One reading that would fit: or c" in row and "Arithmetic within one source" in row
+    assert "all experts" in row
     assert "<strong>1</strong> within rounding" in site.intro
     text = re.search(r"In the text: <a [^>]*>.*?</a>", site.intro)[0]
-    assert "671.03 billion parameters" in text and "budget.html#derived-a1" in text
+    assert "671 billion parameters" in text and "budget.html#derived-a1" in text
+    number = re.search(r"<a [^>]*derived-b2[^>]*>.*?</a>", site.intro)[0]
+    assert "12 %" in number
     csv = (site.out / "book" / "scoreboard.csv").read_text(encoding="utf-8").splitlines()
     assert csv[0].startswith("id,counts,published_low") and "671.03" in csv[1] and len(csv) == 2
 

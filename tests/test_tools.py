@@ -186,63 +186,100 @@ scoreboard = load("scoreboard")
 
 
 def row(verdict="exact", derived=1.0, **more):
-    return {"notebook": "budget", "cell": "a", "anchor": "x", "derived": derived} | {
-        "verdict": verdict,
-        "why": "",
-        **more,
-    }
+    where = {"page": "notebooks/budget", "anchor": "x"}
+    return where | {"derived": derived, "verdict": verdict, "why": "", **more}
+
+
+def only(**rows):
+    return {"figures": rows, "numbers": {}}
 
 
 def test_scoreboard_names_what_changed_and_the_worse_first():
-    old = {"a": row(), "b": row("off, explained"), "c": row(), "d": row(), "e": row()}
-    new = {
-        "a": row(derived=1.0 + 1e-9),
-        "b": row("exact"),
-        "c": row("off, unexplained"),
-        "d": row(derived=1.001),
-        "f": row(),
-    }
+    old = only(a=row(), b=row("off, explained"), c=row(), d=row(), e=row())
+    new = only(
+        a=row(derived=1.0 + 1e-9),
+        b=row("exact"),
+        c=row("off, unexplained"),
+        d=row(derived=1.001),
+        f=row(),
+    )
     lines = scoreboard.changes(old, new)
     assert [line.split(":")[0] for line in lines] == ["c", "e", "b", "d", "f"]
     assert lines[0].endswith("is off, unexplained (worse)")
-    assert "no notebook derives it" in lines[1]
+    assert "nothing derives it" in lines[1]
     assert "(worse)" not in lines[2]
     assert scoreboard.changes(old, old) == []
 
 
-@pytest.mark.parametrize("key", ["notebook", "cell", "anchor", "why"])
+@pytest.mark.parametrize("key", ["page", "label", "anchor", "why", "lead", "same_source"])
 def test_scoreboard_sees_a_row_that_moved_or_is_explained_otherwise(key):
-    assert scoreboard.changes({"a": row()}, {"a": row(**{key: "other"})})
+    assert scoreboard.changes(only(a=row()), only(a=row(**{key: "other"})))
+
+
+def test_scoreboard_sees_a_number_that_changed():
+    old, new = ({"figures": {}, "numbers": {"a.b": {"text": text}}} for text in ("53.5", "54.5"))
+    assert scoreboard.changes(old, new) == ["a.b: was 53.5, is 54.5"]
+    assert scoreboard.changes(old, old) == []
 
 
 @pytest.fixture
 def executed(tmp_path, monkeypatch):
-    """Two executed notebooks: the first derives one figure and restates another, the second derives both."""
+    """Two executed notebooks and a page: the first derives one figure and restates another, the second both."""
 
     def write(name, rows):
-        output = nbformat.v4.new_output(
-            "display_data", {scoreboard.COMPARISONS: {"anchor": f"derived-{name}", "rows": rows}}
-        )
+        data = {"anchor": f"derived-{name}", "rows": rows, "numbers": {f"{name}.most": "12 %"}}
+        output = nbformat.v4.new_output("display_data", {scoreboard.COMPARISONS: data})
         cell = nbformat.v4.new_code_cell("show_comparisons()", outputs=[output], id=f"cell-{name}")
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
 
     def derived(identifier, value, circular=False):
-        return {"id": identifier, "derived": value, "why": "", "circular": circular}
+        texts = {"label": "counted", "why": "", "lead": ""}
+        return texts | {
+            "id": identifier,
+            "derived": value,
+            "circular": circular,
+            "same_source": False,
+        }
 
     write("one", [derived("v3.layers", 61), derived("v3.heads", 128, circular=True)])
-    write("two", [derived("v3.layers", 60), derived("v3.heads", 128)])
+    write("two", [derived("v3.layers", 60), derived("v3.layers", 61), derived("v3.heads", 128)])
     monkeypatch.setattr(scoreboard, "EXECUTED", tmp_path)
     monkeypatch.setattr(scoreboard, "BOARD", tmp_path / "scoreboard.json")
-    monkeypatch.setattr(scoreboard, "chapters", lambda: ["one", "two"])
+    monkeypatch.setattr(scoreboard, "documents", lambda: ["notebooks/one", "notebooks/two"])
     return tmp_path
 
 
-def test_scoreboard_takes_the_first_derivation_and_no_circular_one(executed):
+def test_scoreboard_takes_every_derivation_once_and_no_circular_one(executed):
     board = scoreboard.gather()
-    assert board["v3.layers"]["notebook"] == "one"
-    assert board["v3.layers"]["verdict"] == "exact"
-    assert board["v3.layers"]["anchor"] == "derived-one"
-    assert board["v3.heads"]["notebook"] == "two"
+    rows = board["figures"]
+    assert list(rows) == ["v3.layers", "v3.layers#2", "v3.heads"]
+    assert rows["v3.layers"]["page"] == "notebooks/one"
+    assert rows["v3.layers"]["verdict"] == "exact"
+    assert rows["v3.layers"]["anchor"] == "derived-one"
+    assert rows["v3.layers#2"]["derived"] == 60
+    assert rows["v3.layers#2"]["verdict"] == "off, unexplained"
+    assert rows["v3.heads"]["page"] == "notebooks/two"
+    assert board["numbers"]["two.most"]["text"] == "12 %"
+
+
+def test_scoreboard_runs_a_page_that_shows_comparisons(tmp_path, monkeypatch):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_toc.yml").write_text("parts: [{chapters: [{file: book/more}, {file: book/x}]}]")
+    (tmp_path / "book" / "x.md").write_text("# Nothing\n")
+    (tmp_path / "book" / "more.md").write_text(
+        "---\nkernelspec: {name: python3, display_name: Python 3, language: python}\n---\n# More\n\n"
+        "```{code-cell} python\n"
+        "from deepseek_explained.facts import compare\n"
+        "from deepseek_explained.figures import show_comparisons\n"
+        'show_comparisons([compare("v3.layers", 60, lead="perhaps", same_source=True)], ["less one"])\n'
+        "```\n"
+    )
+    monkeypatch.setattr(scoreboard, "ROOT", tmp_path)
+    rows = scoreboard.gather()["figures"]
+    assert list(rows) == ["v3.layers"]
+    assert rows["v3.layers"]["page"] == "book/more" and rows["v3.layers"]["label"] == "less one"
+    assert rows["v3.layers"]["lead"] == "perhaps" and rows["v3.layers"]["same_source"]
+    assert rows["v3.layers"]["verdict"] == "off, unexplained"
 
 
 def test_scoreboard_check_fails_until_recorded_and_after_a_change(executed, monkeypatch, capsys):
@@ -253,7 +290,7 @@ def test_scoreboard_check_fails_until_recorded_and_after_a_change(executed, monk
     monkeypatch.setattr("sys.argv", ["scoreboard.py", "--check"])
     assert scoreboard.main() == 0
     board = scoreboard.recorded()
-    board["v3.layers"]["derived"] = 62.0
+    board["figures"]["v3.layers"]["derived"] = 62.0
     scoreboard.write(board)
     assert scoreboard.main() == 1
     assert "v3.layers: derived 62.0, now 61" in capsys.readouterr().out

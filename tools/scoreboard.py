@@ -1,9 +1,10 @@
-"""Write the scoreboard from the executed notebooks: every published figure that the book derives again.
+"""Write the scoreboard: every published figure that the executed notebooks and pages derive again.
 
-`python tools/scoreboard.py` gathers what `show_comparisons` left in the outputs of `_build/executed/*.ipynb`, and
-writes `book/scoreboard.json`. `--check` writes nothing and fails if what is recorded differs from what the notebooks
-now derive: a figure gone, a derived value changed, a verdict changed (worse ones first). So a number may change, but
-not unseen. A figure that several chapters derive counts once, where it stands first in the book.
+`python tools/scoreboard.py` gathers what `show_comparisons` and `show_numbers` left in the outputs of
+`_build/executed/*.ipynb` and of the pages in `book/` that run code, and writes `book/scoreboard.json`. `--check` writes
+nothing and fails if what is recorded differs from what comes out now: a figure gone, a derived value changed, a verdict
+changed (worse ones first). So a number may change, but not unseen. A figure derived in several ways has a row for each,
+`id`, `id#2` and so on, in the order of the book; the same number met again has none.
 """
 
 import argparse
@@ -13,12 +14,15 @@ import sys
 from pathlib import Path
 
 import nbformat
+import yaml
+from myst_nb.core.read import read_myst_markdown_notebook
+from nbclient import NotebookClient
 
 from deepseek_explained.facts import compare
 from deepseek_explained.figures import COMPARISONS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from notebooks import EXECUTED, ROOT, chapters
+from notebooks import EXECUTED, LIMIT, ROOT
 
 BOARD = ROOT / "book" / "scoreboard.json"
 # From good to bad; a change to the right is a worse verdict.
@@ -26,34 +30,69 @@ VERDICTS = ("exact", "within rounding", "inside", "off, explained", "off, unexpl
 SAME = 1e-6  # relative: what may differ between machines in the last digits of a sum
 
 
-def gather() -> dict[str, dict]:
-    """Id of a figure -> where and what the notebooks derive, in reading order. Circular rows are left out."""
-    board = {}
-    for name in chapters():
-        path = EXECUTED / f"{name}.ipynb"
+def documents() -> list[str]:
+    """The notebooks, and the pages that show comparisons, in reading order: `notebooks/budget`, `book/derivations`."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    pages = {file: ROOT / f"{file}.md" for file in files}
+    return [
+        file
+        for file, page in pages.items()
+        if file.startswith("notebooks/")
+        or (page.exists() and "show_comparisons(" in page.read_text(encoding="utf-8"))
+    ]
+
+
+def executed(document: str) -> nbformat.NotebookNode:
+    """The document with its outputs. A page is run here, in seconds."""
+    if document.startswith("notebooks/"):
+        path = EXECUTED / f"{Path(document).name}.ipynb"
         if not path.exists():
-            raise FileNotFoundError(f"{name}: not executed yet; run `make test` first")
-        for cell in nbformat.read(path, as_version=4).cells:
+            raise FileNotFoundError(f"{path.stem}: not executed yet; run `make test` first")
+        return nbformat.read(path, as_version=4)
+    text = (ROOT / f"{document}.md").read_text(encoding="utf-8")
+    page = read_myst_markdown_notebook(text)
+    where = {"metadata": {"path": str(ROOT / "book")}}
+    return NotebookClient(page, timeout=LIMIT, kernel_name="python3", resources=where).execute()
+
+
+def gather() -> dict[str, dict]:
+    """What the book derives, in reading order: `figures`, id -> row, without circular ones; `numbers`, name -> row."""
+    figures, numbers = {}, {}
+    for document in documents():
+        for cell in executed(document).cells:
             for output in cell.get("outputs", []):
-                found = output.get("data", {}).get(COMPARISONS, {"rows": []})
-                for row in found["rows"]:
-                    if row["circular"] or row["id"] in board:
+                found = output.get("data", {}).get(COMPARISONS)
+                if found is None:
+                    continue
+                where = {"page": document, "anchor": found["anchor"]}
+                for name, text in found.get("numbers", {}).items():
+                    if numbers.get(name, {"text": text})["text"] != text:
+                        raise ValueError(f"{name}: two results have this name")
+                    numbers.setdefault(name, where | {"text": text})
+                for row in found.get("rows", []):
+                    earlier = [
+                        key
+                        for key in figures
+                        if key == row["id"] or key.startswith(f"{row['id']}#")
+                    ]
+                    again = any(
+                        math.isclose(figures[key]["derived"], row["derived"], rel_tol=SAME)
+                        for key in earlier
+                    )
+                    if row["circular"] or again:
                         continue
+                    key = f"{row['id']}#{len(earlier) + 1}" if earlier else row["id"]
                     result = compare(row["id"], row["derived"], row["why"])
-                    board[row["id"]] = {
-                        "notebook": name,
-                        "cell": cell.id,
-                        "anchor": found["anchor"],
-                        "derived": row["derived"],
-                        "verdict": result.verdict,
-                        "why": row["why"],
-                    }
-    return board
+                    said = {name: row[name] for name in ("label", "derived", "why", "lead")}
+                    figures[key] = where | said | {"same_source": row["same_source"]}
+                    figures[key]["verdict"] = result.verdict
+    return {"figures": figures, "numbers": numbers}
 
 
 def recorded() -> dict[str, dict]:
     if not BOARD.exists():
-        return {}
+        return {"figures": {}, "numbers": {}}
     try:
         return json.loads(BOARD.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -65,21 +104,25 @@ def recorded() -> dict[str, dict]:
 def changes(old: dict[str, dict], new: dict[str, dict]) -> list[str]:
     """One line for each row that is gone, new, or says something else than before; worse verdicts first."""
     worse, other = [], []
-    for identifier in sorted(old.keys() | new.keys()):
-        if identifier not in new:
-            worse.append(f"{identifier}: no notebook derives it any more")
-        elif identifier not in old:
-            other.append(f"{identifier}: new, {new[identifier]['verdict']}")
-        else:
-            was, now = old[identifier], new[identifier]
-            if was["verdict"] != now["verdict"]:
-                step = f"{identifier}: was {was['verdict']}, is {now['verdict']}"
-                is_worse = VERDICTS.index(now["verdict"]) > VERDICTS.index(was["verdict"])
-                (worse if is_worse else other).append(step + " (worse)" * is_worse)
-            elif not math.isclose(was["derived"], now["derived"], rel_tol=SAME):
-                other.append(f"{identifier}: derived {was['derived']!r}, now {now['derived']!r}")
-            elif any(was.get(key) != now.get(key) for key in ("notebook", "cell", "anchor", "why")):
-                other.append(f"{identifier}: stands elsewhere or is explained otherwise")
+    for key in sorted(old["figures"].keys() | new["figures"].keys()):
+        was, now = old["figures"].get(key), new["figures"].get(key)
+        if now is None:
+            worse.append(f"{key}: nothing derives it any more")
+        elif was is None:
+            other.append(f"{key}: new, {now['verdict']}")
+        elif was["verdict"] != now["verdict"]:
+            step = f"{key}: was {was['verdict']}, is {now['verdict']}"
+            is_worse = VERDICTS.index(now["verdict"]) > VERDICTS.index(was["verdict"])
+            (worse if is_worse else other).append(step + " (worse)" * is_worse)
+        elif not math.isclose(was["derived"], now["derived"], rel_tol=SAME):
+            other.append(f"{key}: derived {was['derived']!r}, now {now['derived']!r}")
+        elif was | {"derived": 0} != now | {"derived": 0}:
+            other.append(f"{key}: stands elsewhere or is explained otherwise")
+    for name in sorted(old["numbers"].keys() | new["numbers"].keys()):
+        was, now = old["numbers"].get(name), new["numbers"].get(name)
+        if was != now:
+            texts = (row["text"] if row else "nothing" for row in (was, now))
+            other.append("{}: was {}, is {}".format(name, *texts))
     return worse + other
 
 
@@ -111,7 +154,7 @@ def main() -> int:
             )
         return 1 if differences else 0
     write(board)
-    print(f"scoreboard: {len(board)} figures derived again")
+    print(f"scoreboard: {len(board['figures'])} derivations, {len(board['numbers'])} numbers")
     return 0
 
 

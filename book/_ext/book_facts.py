@@ -109,7 +109,8 @@ class QuoteRole(SphinxRole):
         words = nodes.inline("", f"“{text}”", classes=["quotation"])
         shown = fact_link(figure, words, self.env) if figure else words
         cited = CiteRole()("cite:p", f"{{cite}}`{source}`", source, self.lineno, self.inliner)[0]
-        place = f", {locator}; {standing}" if locator else f"; {standing}"
+        shown_as = {facts.STANDINGS[0]: "", facts.STANDINGS[1]: "; read in a copy"}
+        place = (f", {locator}" if locator else "") + shown_as.get(standing, f"; {standing}")
         return [shown, nodes.Text(" "), *cited, nodes.Text(place)], []
 
 

@@ -1,12 +1,13 @@
-"""The scoreboard page: `{scoreboard}` prints every figure that the notebooks derive again, as one table.
+"""The scoreboard page: `{scoreboard}` prints every published figure that the book derives again, as one table.
 
     ```{scoreboard}
     ```
 
-The rows come from `book/scoreboard.json`, which `make scoreboard` writes from the executed notebooks and which
-`make test` compares with them. The page offers the same rows as `scoreboard.csv`. `_static/scoreboard.js` sorts and
-filters; without it the whole table shows.
-{derived}`v3.total_pub` in the text is the derived number of that row, linked to the cell that computes it.
+The rows come from `book/scoreboard.json`, which `make scoreboard` writes from the executed notebooks and pages, and
+which `make test` compares with them. The page offers the same rows as `scoreboard.csv`. `_static/scoreboard.js` sorts
+and filters; without it the whole table shows.
+{derived}`v3.total_pub` in the text is the derived number of that row, and {derived}`total_cost.development` a number
+that a chapter shows under this name, each linked to the cell that computes it.
 """
 
 import csv
@@ -36,19 +37,17 @@ def board_path(app):
 
 
 def read_board(app):
-    """Id -> (Comparison, row), sorted as the ledger is."""
-    rows = json.loads(board_path(app).read_text(encoding="utf-8"))
+    """Key -> (Comparison, row), sorted by id; several rows of one figure keep their order."""
+    rows = json.loads(board_path(app).read_text(encoding="utf-8"))["figures"]
     return {
-        identifier: (facts.compare(identifier, row["derived"], row["why"]), row)
-        for identifier, row in rows.items()
+        key: (facts.compare(key.split("#")[0], row["derived"], row["why"]), row)
+        for key, row in sorted(rows.items())
     }
 
 
 def address(app, docname, row):
     """Where the row is computed, as seen from the page `docname`."""
-    return (
-        relative_uri(f"{docname}.html", f"notebooks/{row['notebook']}.html") + f"#{row['anchor']}"
-    )
+    return relative_uri(f"{docname}.html", f"{row['page']}.html") + f"#{row['anchor']}"
 
 
 class Scoreboard(SphinxDirective):
@@ -62,80 +61,105 @@ class Scoreboard(SphinxDirective):
         except (OSError, ValueError, KeyError) as error:
             raise self.error(f"scoreboard: {error}") from None
         counts = Counter(comparison.verdict for comparison, _ in board.values())
+        figures = {comparison.figure.id for comparison, _ in board.values()}
+        within = sum(row["same_source"] for _, row in board.values())
         summary = "".join(
             f"<li><strong>{counts[verdict]}</strong> {verdict}: {meaning}</li>"
             for verdict, meaning in VERDICTS.items()
         )
         choices = "".join(f"<option>{verdict}</option>" for verdict in VERDICTS)
-        rows = "".join(self.row(identifier, *entry) for identifier, entry in sorted(board.items()))
+        orders = "".join(
+            f'<option value="{column}">{name}</option>'
+            for column, name in enumerate(HEADER)
+            if name not in ("published", "derived")  # figures of different units have no order
+        )
+        rows = "".join(self.row(key, *entry) for key, entry in board.items())
         head = "".join(f'<th scope="col">{name}</th>' for name in HEADER)
         parts = [
-            f'<p>{len(board)} published figures, derived again:</p><ul class="score-summary">{summary}</ul>',
-            '<form class="ledger-filter score-filter" role="search" aria-label="Filter the scoreboard" hidden>',
+            f"<p>{len(figures)} published figures, derived again in {len(board)} ways, of which {within} test only "
+            "the arithmetic of one source:</p>",
+            f'<ul class="score-summary">{summary}</ul>',
+            f"<p>The other {len(facts.ledger()) - len(figures)} figures of the ledger are not here: they are starting "
+            "points, or no calculation that we know leads to them.</p>",
+            '<form class="ledger-filter score-filter" role="search" aria-label="Filter and sort" hidden>',
             '<label>Search <input type="search" autocomplete="off"></label>',
-            f'<label>Verdict <select><option value="">any</option>{choices}</select></label>',
+            f'<label>Verdict <select name="verdict"><option value="">any</option>{choices}</select></label>',
+            f'<label>Sort by <select name="order">{orders}</select></label>',
             '<output aria-live="polite"></output></form>',
-            '<p><a href="scoreboard.csv" download>The same as CSV</a></p>',
+            '<p><a href="scoreboard.csv" download>The same as CSV</a> · ',
+            '<a href="#after-scoreboard">Skip the table</a></p>',
             f'<div class="book-table scoreboard"><table><thead><tr>{head}</tr></thead>',
-            f"<tbody>{rows}</tbody></table></div>",
+            f'<tbody>{rows}</tbody></table></div><p id="after-scoreboard" tabindex="-1">The end of the table.</p>',
         ]
         return [nodes.raw("", "".join(parts), format="html")]
 
-    def row(self, identifier, comparison, row):
+    def row(self, key, comparison, row):
         figure = comparison.figure
-        why = f'<div class="why">{html.escape(row["why"])}</div>' if row["why"] else ""
+        said = [row["why"], row["lead"] and f"One reading that would fit: {row['lead']}"]
+        said.append(row["same_source"] and "Arithmetic within one source.")
+        notes = "".join(f'<div class="why">{html.escape(text)}</div>' for text in said if text)
+        how = f'<div class="counts">{html.escape(row["label"])}</div>' if row["label"] else ""
+        order = list(VERDICTS).index(comparison.verdict)
         cells = (
-            f'<a href="ledger.html#{identifier}">{identifier}</a>'
-            f'<div class="counts">{html.escape(figure.counts)}</div>',
+            f"{html.escape(figure.counts)}"
+            f'<div class="counts"><a href="ledger.html#{figure.id}">{figure.id}</a></div>',
             html.escape(str(figure)),
-            html.escape(comparison.derived_number),
+            f"{html.escape(comparison.derived_to(3, more=1))}{how}",
             f'<span data-sort="{abs(comparison.difference):.12g}">{comparison.difference:+.2%}</span>',
-            f"{comparison.verdict}{why}",
-            f'<a href="{address(self.env.app, self.env.docname, row)}">{row["notebook"]}</a>',
+            f'<span data-sort="{order}">{comparison.verdict}</span>{notes}',
+            f'<a href="{address(self.env.app, self.env.docname, row)}">{Path(row["page"]).name}</a>',
         )
         data = "".join(
             f'<td data-label="{name}">{cell}</td>' for name, cell in zip(HEADER, cells, strict=True)
         )
-        return f'<tr id="score-{identifier}" data-verdict="{comparison.verdict}">{data}</tr>'
+        return f'<tr id="score-{key.replace("#", "-")}" data-verdict="{comparison.verdict}">{data}</tr>'
 
 
 class DerivedRole(SphinxRole):
-    """{derived}: the number that the book derives for a ledger figure, linked to where it is computed."""
+    """{derived}: the number that the book derives for a ledger figure, or shows under a name, linked to its cell."""
 
     def run(self):
-        identifier = self.text.strip()
-        self.env.note_dependency(str(board_path(self.env.app)))
+        name = self.text.strip()
+        app = self.env.app
+        self.env.note_dependency(str(board_path(app)))
         try:
-            comparison, row = read_board(self.env.app)[identifier]
+            text, row = self.number(name)
         except (OSError, ValueError, KeyError):
             message = self.inliner.reporter.error(
-                f"{identifier}: not on the scoreboard", line=self.lineno
+                f"{name}: not on the scoreboard", line=self.lineno
             )
             return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
-        text = f"{comparison.derived_number} {comparison.figure.unit}".strip()
-        target = address(self.env.app, self.env.docname, row)
-        link = nodes.reference(text, text, refuri=target, internal=True, classes=["derived"])
-        return [link], []
+        target = address(app, self.env.docname, row)
+        return [nodes.reference(text, text, refuri=target, internal=True, classes=["derived"])], []
+
+    def number(self, name):
+        numbers = json.loads(board_path(self.env.app).read_text(encoding="utf-8"))["numbers"]
+        if name in numbers:
+            return numbers[name]["text"], numbers[name]
+        comparison, row = read_board(self.env.app)[name]
+        return f"{comparison.derived_to(3)} {comparison.figure.unit}".strip(), row
 
 
-def csv_row(identifier, comparison, row):
+def csv_row(key, comparison, row):
     figure = comparison.figure
     return {
-        "id": identifier,
+        "id": figure.id,
         "counts": figure.counts,
         "published_low": figure.low,
         "published_high": figure.high,
         "unit": figure.unit,
         "derived": repr(comparison.derived / float(figure.scale)),
+        "convention": row["label"],
         "difference": f"{comparison.difference:.6g}",
         "verdict": comparison.verdict,
         "why": row["why"],
+        "reading_that_would_fit": row["lead"],
+        "within_one_source": row["same_source"],
         "source": figure.source,
         "locator": figure.locator,
         "date": figure.date,
         "standing": figure.standing,
-        "notebook": row["notebook"],
-        "cell": row["cell"],
+        "page": f"{row['page']}.html#{row['anchor']}",
     }
 
 
@@ -146,7 +170,7 @@ def write_csv(app, exception):
         board = read_board(app)
     except (KeyError, ValueError):  # the page has reported it
         return
-    rows = [csv_row(identifier, *entry) for identifier, entry in sorted(board.items())]
+    rows = [csv_row(key, *entry) for key, entry in board.items()]
     path = Path(app.outdir) / "book" / "scoreboard.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -3,7 +3,8 @@
   const form = document.querySelector(".score-filter");
   const table = document.querySelector(".scoreboard table");
   if (!form || !table) return;
-  const [search, verdict] = [form.querySelector("input"), form.querySelector("select")];
+  const { verdict, order } = form.elements;
+  const search = form.querySelector("input");
   const output = form.querySelector("output");
   const body = table.tBodies[0];
   const rows = [...body.rows].map((node) => ({ node, text: node.textContent.toLowerCase() }));
@@ -20,7 +21,7 @@
     }
     // Wait for the end of typing, so that a screen reader hears one count.
     clearTimeout(announcement);
-    announcement = setTimeout(() => { output.textContent = `${shown} of ${rows.length} figures`; }, 300);
+    announcement = setTimeout(() => { output.textContent = `${shown} of ${rows.length} derivations`; }, 300);
   };
 
   const value = (row, column) => {
@@ -29,14 +30,15 @@
     return number ? Number(number.dataset.sort) : cell.textContent.toLowerCase();
   };
 
-  const sort = (column, header) => {
-    const down = header.getAttribute("aria-sort") === "ascending";
+  const sort = (column, down) => {
+    const header = table.tHead.rows[0].cells[column];
+    order.value = column;
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", down ? "descending" : "ascending");
     const sorted = rows.map((row) => row.node).sort((one, two) => {
       const [a, b] = [value(one, column), value(two, column)];
-      const order = typeof a === "number" ? a - b : a.localeCompare(b);
-      return down ? -order : order;
+      const step = typeof a === "number" ? a - b : a.localeCompare(b);
+      return down ? -step : step;
     });
     body.append(...sorted);
   };
@@ -47,11 +49,12 @@
     button.type = "button";
     button.textContent = header.textContent;
     header.replaceChildren(button);
-    button.addEventListener("click", () => sort(column, header));
+    button.addEventListener("click", () => sort(column, header.getAttribute("aria-sort") === "ascending"));
   });
 
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", apply);
+  order.addEventListener("change", () => sort(Number(order.value), false));
   form.hidden = false;
   apply();
 })();
