@@ -112,7 +112,7 @@ class DeepSeek(MainModel):
 
     @classmethod
     def load(cls, path) -> "DeepSeek":
-        """Read what `save` wrote. No code in the file is run: it has none. Raises ValueError naming what is wrong."""
+        """Read what `save` wrote. No code in the file is run. Raises ValueError naming what is wrong."""
         return load(cls, path)
 
 # %% ../notebooks/tiny_deepseek.ipynb #b64939aa
@@ -313,8 +313,8 @@ ALPHA = 1e-4  # weight of the sequence-wise balance loss
 # Scaled down: what the report has, times what, because.
 INIT_TIMES_ROOT = 0.006 * math.sqrt(7168)  # init std times sqrt(hidden): kept
 PEAK = 4e-3  # 2.2e-4 in the report: small models bear, and short runs need, more
-WARMUP = 0.05  # share of the steps; 2,000 of about 240,000 in the report
-GAMMA = 0.01  # 0.001 in the report: a hundred steps have to do what it had 200,000 for
+WARMUP = 0.05  # share of the steps; in the report 2,000 of more than 200,000
+GAMMA = 0.01  # 0.001 in the report: a hundred steps have to do what it had so many for
 
 
 def consumed(step: int, steps: int) -> float:
@@ -374,7 +374,7 @@ ARMS = {
     "normed twin": "GPT-style twin with normed keys and values",
 }
 
-
+# %% ../notebooks/tiny_deepseek.ipynb #fc8cffb5
 def use_heads(model: DeepSeek, norm: bool) -> None:
     """Put multi-head attention in the place of latent attention, of equal head width and rotary share."""
     config = model.config
@@ -470,7 +470,7 @@ def progress_line(
         f" | {speed:6,.0f} tokens/s{busy}"
     )
 
-
+# %% ../notebooks/tiny_deepseek.ipynb #a6f838ca
 def train(
     model: DeepSeek,
     seed: int,
@@ -531,7 +531,7 @@ def train(
     record["max_violation"] = [max_violation(layer.last_load) for layer in routed]
     return record
 
-
+# %% ../notebooks/tiny_deepseek.ipynb #e8efd4d5
 def train_arm(
     arm: str,
     seed: int,
