@@ -18,10 +18,13 @@ RECORD = RECORDED / "tiny_deepseek.json"
 
 STEPS = 200
 LONGER = 350  # steps that the twins make in about the seconds of the toy's 200
+LIVE = 40
 SEEDS = range(6)
 # which arm, seed, steps, highest learning rate
 JOBS = [(arm, seed, STEPS, PEAK) for seed in SEEDS for arm in ARMS]
 JOBS += [(arm, seed, LONGER, PEAK) for seed in SEEDS for arm in ("twin", "normed twin")]
+# as short as the chapter's live runs, which must agree
+JOBS += [(arm, seed, LIVE, PEAK) for seed in range(3) for arm in ("deepseek", "twin")]
 # does the highest learning rate decide?
 RATES = (0.5 * PEAK, 2 * PEAK)
 JOBS += [(a, s, STEPS, rate) for rate in RATES for s in range(3) for a in ("deepseek", "twin")]
