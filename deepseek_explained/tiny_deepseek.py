@@ -227,13 +227,14 @@ def check_tensors(given: dict[str, Tensor], expected: dict[str, Tensor]) -> None
         for name, tensor in expected.items()
         if name in given and given[name].shape != tensor.shape
     ]
-    floats = [t.dtype for name, t in given.items() if not name.endswith("router.bias")]
-    usual = max(floats, key=floats.count, default=None)
+    known = {name: given[name].dtype for name in expected.keys() & given.keys()}
+    weights = [kind for name, kind in known.items() if not name.endswith("router.bias")]
+    usual = max(weights, key=weights.count, default=None)
     mixed = [
-        f"{name} {tensor.dtype}"
-        for name, tensor in given.items()
-        if not tensor.is_floating_point()
-        or (tensor.dtype != usual and not name.endswith("router.bias"))
+        f"{name} {kind}"
+        for name, kind in sorted(known.items())
+        if not kind.is_floating_point
+        or (kind != usual and not name.endswith("router.bias"))
     ]
     problems = [
         f"{kind} {', '.join(names)}"

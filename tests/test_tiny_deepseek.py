@@ -173,7 +173,7 @@ def test_the_weights_are_copies_in_their_precision_and_mode():
     assert kinds == {torch.float32}  # in bfloat16 small steps would be lost
     for layer in tiny.routed_layers(ours):
         before = layer.router.bias.clone()
-        layer.update_bias(1e-5, torch.arange(len(before)))
+        layer.update_bias(1e-5, torch.arange(len(before)).float())
         assert ((layer.router.bias - before).abs() > 0).any()
     before = theirs.lm_head.weight.clone()
     with torch.no_grad():
@@ -517,7 +517,7 @@ def spoiled(tmp_path, change):
         (lambda tensors, _: tensors.pop("norm.weight"), "missing norm.weight$"),
         (lambda tensors, _: tensors.update(more=torch.zeros(1)), "extra more$"),
         (
-            lambda tensors, _: tensors.update({"norm.weight": torch.zeros(9)}),
+            lambda tensors, _: tensors.update({"norm.weight": torch.zeros(9).double()}),
             r"misshapen norm.weight \(9,\) instead of \(8,\)$",
         ),
         (
