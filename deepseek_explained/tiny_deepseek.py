@@ -499,10 +499,10 @@ def progress_line(
 ) -> str:
     """One line on how training goes. loss: in nats per byte. load: MaxVio of the busiest layer, or None."""
     bar = "#" * (10 * step // steps)
-    busy = "" if load is None else f" | busiest expert {1 + load:4.1f} x its share"
+    busy = "" if load is None else f", busiest {1 + load:.1f}x"
     return (
-        f"[{bar:.<10}] {step:4}/{steps} | loss {loss:.3f} | {loss / math.log(2):.3f} bits per byte"
-        f" | {speed:6,.0f} tokens/s{busy}"
+        f"[{bar:.<10}] {step:3}/{steps} loss {loss:.3f}, {loss / math.log(2):.3f} bits/byte"
+        f", {speed:,.0f} tokens/s{busy}"
     )
 
 # %% ../notebooks/tiny_deepseek.ipynb #a6f838ca
@@ -596,4 +596,5 @@ def write(
         token_ids, n_bytes, temperature=temperature, generator=generator
     )
     text = bytes(written[0, token_ids.shape[1] :].tolist()).decode("utf-8", "replace")
+    text = text.replace("\ufffd", "?")
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

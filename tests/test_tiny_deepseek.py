@@ -676,7 +676,7 @@ def test_watching_and_measuring_do_not_change_a_training(capsys):
     assert watched["steps"] == [1, 2, 3] and watched["bits"][-1] == alone["bits"][-1]
     assert watched["seconds_so_far"] == sorted(watched["seconds_so_far"])
     assert [step for step, _ in lines] == [0, 1, 2, 3]
-    for part in ("3/3", "##########", "bits per byte", "tokens/s", "busiest expert"):
+    for part in ("3/3", "##########", "bits/byte", "tokens/s", "busiest"):
         assert part in lines[-1][1]
     assert capsys.readouterr().out == ""
 
@@ -684,10 +684,9 @@ def test_watching_and_measuring_do_not_change_a_training(capsys):
 def test_the_line_of_progress_says_what_it_is_given():
     line = tiny.progress_line(50, 100, math.log(2) * 3, 1234.4, 0.75)
     assert line == (
-        "[#####.....]   50/100 | loss 2.079 | 3.000 bits per byte |  1,234 tokens/s"
-        " | busiest expert  1.8 x its share"
+        "[#####.....]  50/100 loss 2.079, 3.000 bits/byte, 1,234 tokens/s, busiest 1.8x"
     )
-    assert "expert" not in tiny.progress_line(1, 100, 1.0, 1.0, None)
+    assert "busiest" not in tiny.progress_line(1, 100, 1.0, 1.0, None)
 
 
 def test_bits_per_byte_are_added_up_by_hand():
