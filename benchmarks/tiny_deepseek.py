@@ -2,12 +2,17 @@
 
 Floors: not slower in prefill and in a training step, 1.5 times as fast in writing with a cache at context 512.
 `python benchmarks/tiny_deepseek.py` takes about a minute; `prefill`, `train`, `write` or `profile` run one part.
+`record` runs all and keeps the results for the chapter, in deepseek_explained/recorded/tiny_bench.json: do that on a
+quiet machine.
 """
 
+import json
 import os
+import platform
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +24,7 @@ import transformers
 from deepseek_explained.budget import ModelSpec, training_flops_per_token
 from deepseek_explained.tiny_deepseek import DeepSeek, count
 
+RECORD = Path(__file__).parent.parent / "deepseek_explained" / "recorded" / "tiny_bench.json"
 FLOORS = {"prefill": 1.0, "train": 1.0, "write": 1.5}
 SHAPE = {
     "vocab_size": 4096,
@@ -51,8 +57,8 @@ def seconds(work) -> float:
     return time.perf_counter() - start
 
 
-def compare(name: str, ours, theirs, rounds: int) -> None:
-    """Run both in turn, so that a busy machine slows both, and print the ratio of each round."""
+def compare(name: str, ours, theirs, rounds: int) -> list[float]:
+    """Run both in turn, so that a busy machine slows both; print the rounds' ratio: median, lowest, highest."""
     ours(), theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
     ratios = sorted(b / a for a, b in pairs)
@@ -64,6 +70,7 @@ def compare(name: str, ours, theirs, rounds: int) -> None:
         f"floor {FLOORS[name]}: {'held' if middle >= FLOORS[name] else 'missed'}",
         flush=True,
     )
+    return [round(ratio, 2) for ratio in (middle, ratios[0], ratios[-1])]
 
 
 def loss_step(model, logits, token_ids):
@@ -81,8 +88,8 @@ def ceiling() -> float:
     return 2 * 1024**3 / min(seconds(lambda: a @ b) for _ in range(20))
 
 
-def where_it_goes(step, tokens: int, config) -> None:
-    """Utilisation of a training step, and its time by kind of work."""
+def where_it_goes(step, tokens: int, config) -> dict:
+    """Speed and utilisation of a training step; prints its time by kind of work."""
     flops = training_flops_per_token(ModelSpec.from_config(config.to_dict()), 255) * tokens
     step()
     taken, peak = min(seconds(step) for _ in range(3)), ceiling()
@@ -96,10 +103,17 @@ def where_it_goes(step, tokens: int, config) -> None:
     total = sum(event.self_cpu_time_total for event in events)
     for event in events[:10]:
         print(f"  {event.key:34}{event.self_cpu_time_total / total:6.1%}{event.count:7} calls")
+    return {
+        "tokens_per_second": round(tokens / taken),
+        "utilisation": round(flops / taken / peak, 2),
+    }
 
 
 def main() -> None:
-    wanted = set(sys.argv[1:]) or {"prefill", "train", "write", "profile"}
+    everything = {"prefill", "train", "write", "profile"}
+    keep = "record" in sys.argv[1:]
+    wanted = everything if keep else set(sys.argv[1:]) or everything
+    results = {}
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     theirs = transformers.DeepseekV3ForCausalLM(transformers.DeepseekV3Config(**SHAPE))
@@ -108,9 +122,11 @@ def main() -> None:
     token_ids = torch.randint(SHAPE["vocab_size"], (4, 256))
     if "prefill" in wanted:
         with torch.no_grad():
-            compare("prefill", lambda: ours(token_ids), lambda: theirs(token_ids).logits, 7)
+            results["prefill"] = compare(
+                "prefill", lambda: ours(token_ids), lambda: theirs(token_ids).logits, 7
+            )
     if "train" in wanted:
-        compare(
+        results["train"] = compare(
             "train",
             loss_step(ours, ours, token_ids),
             loss_step(theirs, lambda ids: theirs(ids).logits, token_ids),
@@ -136,9 +152,13 @@ def main() -> None:
                     token = token.argmax(-1)
                 their_cache.crop(-n_new)
 
-            compare("write", write_ours, write_theirs, 7)
+            results["write"] = compare("write", write_ours, write_theirs, 7)
     if "profile" in wanted:
-        where_it_goes(loss_step(ours, ours, token_ids), 4 * 255, ours.config)
+        results |= where_it_goes(loss_step(ours, ours, token_ids), 4 * 255, ours.config)
+    if keep:
+        results |= {"threads": THREADS, "machine": platform.processor() or platform.machine()}
+        results |= {"torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
+        RECORD.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

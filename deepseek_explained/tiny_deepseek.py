@@ -3,10 +3,10 @@
 # %% auto #0
 __all__ = ['ALL', 'CONSTANT_UNTIL', 'COSINE_UNTIL', 'LOW_UNTIL', 'BIAS_UNTIL', 'LOW', 'FINAL', 'BETAS', 'WEIGHT_DECAY', 'CLIP',
            'ALPHA', 'INIT_TIMES_ROOT', 'PEAK', 'WARMUP', 'GAMMA', 'TOY', 'ARMS', 'BATCH', 'LENGTH', 'tensors_of',
-           'count', 'DeepSeek', 'generate_without_cache', 'generate', 'read_settings', 'check_tensors', 'put',
-           'from_transformers', 'save', 'load', 'consumed', 'learning_rate', 'bias_step', 'second_weight', 'use_heads',
-           'active', 'build', 'cache_bytes', 'bits_per_byte', 'routed_layers', 'progress_line', 'train', 'train_arm',
-           'write']
+           'count', 'check_token_ids', 'DeepSeek', 'generate_without_cache', 'generate', 'read_settings',
+           'check_tensors', 'put', 'from_transformers', 'save', 'load', 'consumed', 'learning_rate', 'bias_step',
+           'second_weight', 'use_heads', 'active', 'build', 'cache_bytes', 'bits_per_byte', 'routed_layers',
+           'progress_line', 'train', 'train_arm', 'write']
 
 # %% ../notebooks/tiny_deepseek.ipynb #e845c816
 """The whole model: DeepSeek-V3 from the parts of the earlier chapters, trained on text small enough for a laptop."""
@@ -26,6 +26,7 @@ from .budget import ModelSpec, count_parameters
 from deepseek_explained.config import (
     DeepSeekConfig,
     finite_number,
+    flag,
     one_of,
     only,
     whole_number,
@@ -66,6 +67,16 @@ def count(module: nn.Module) -> int:
     return sum(tensor.numel() for tensor in tensors_of(module).values())
 
 
+def check_token_ids(token_ids: Tensor) -> Tensor:
+    """`token_ids`, if they are whole numbers (batch, seq). Raises ValueError otherwise."""
+    is_tensor = isinstance(token_ids, Tensor)
+    whole = is_tensor and token_ids.dtype in (torch.int32, torch.int64)
+    if not whole or token_ids.dim() != 2:
+        got = f"{token_ids.dtype} {tuple(token_ids.shape)}" if is_tensor else token_ids
+        raise ValueError(f"token_ids: expected whole numbers (batch, seq), got {got}")
+    return token_ids
+
+
 class DeepSeek(MainModel):
     """DeepSeek-V3 of any size: embedding, blocks, norm, output head; and `mtp`, which predicts one token further.
 
@@ -87,11 +98,7 @@ class DeepSeek(MainModel):
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """Logits of the token that follows each: (batch, seq) to (batch, seq, vocab)."""
-        if token_ids.dim() != 2 or token_ids.is_floating_point():
-            raise ValueError(
-                f"token_ids: expected whole numbers (batch, seq), got {token_ids.dtype} {tuple(token_ids.shape)}"
-            )
-        return super().forward(token_ids)
+        return super().forward(check_token_ids(token_ids))
 
     def generate(self, token_ids: Tensor, max_new_tokens: int, **choices) -> Tensor:
         """Continue each row. choices: see `generate`. Returns ids (batch, prompt + max_new_tokens)."""
@@ -112,7 +119,7 @@ class DeepSeek(MainModel):
 
     @classmethod
     def load(cls, path) -> "DeepSeek":
-        """Read what `save` wrote. No code in the file is run: it has none. Raises ValueError naming what is wrong."""
+        """Read what `save` wrote. No code in the file is run. Raises ValueError naming what is wrong."""
         return load(cls, path)
 
 # %% ../notebooks/tiny_deepseek.ipynb #b64939aa
@@ -155,20 +162,23 @@ def generate(
     draft n_draft tokens a pass. stop_token: ends a row early; without it every row gets max_new_tokens.
     Raises ValueError if the ids are none of the vocabulary, or if there is no module to draft with.
     """
+    check_token_ids(token_ids)
     check_request(token_ids, max_new_tokens, stop_token)
+    whole_number("n_draft", n_draft)
     vocab = model.config.vocab_size
-    if (
-        token_ids.is_floating_point()
-        or not 0 <= token_ids.min() <= token_ids.max() < vocab
-    ):
+    if not 0 <= token_ids.min() <= token_ids.max() < vocab:
         raise ValueError(
             f"token_ids: expected whole numbers from 0 to {vocab - 1}, got others"
         )
-    request = (model, token_ids, max_new_tokens, temperature)
-    ending = {"generator": generator, "stop_token": stop_token}
-    if not speculative:
-        way = plain_generate if use_cache else generate_without_cache
-        return way(*request, **ending)
+    common = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "generator": generator,
+        "stop_token": stop_token,
+    }
+    if not flag("speculative", speculative):
+        way = plain_generate if flag("use_cache", use_cache) else generate_without_cache
+        return way(model, token_ids, **common)
     if model.mtp is None:
         raise ValueError(
             "speculative: expected num_nextn_predict_layers 1, got 0: there is no module to draft with"
@@ -176,9 +186,7 @@ def generate(
     if not use_cache:
         raise ValueError("speculative: expected use_cache True, got False")
     drafter = ModuleDrafter(model, model.mtp)
-    return speculative_generate(
-        request[0], drafter, *request[1:], n_draft=n_draft, **ending
-    )
+    return speculative_generate(model, drafter, token_ids, n_draft=n_draft, **common)
 
 # %% ../notebooks/tiny_deepseek.ipynb #6a347440
 def read_settings(content: dict) -> DeepSeekConfig:
@@ -196,6 +204,12 @@ def read_settings(content: dict) -> DeepSeekConfig:
         raise ValueError("quantization_config: expected none, got one")
     rope = content.get("rope_parameters") or {}
     only(rope, "truncate", True)
+    if rope.get("mscale_all_dim") and not rope.get(
+        "mscale"
+    ):  # there it means another factor
+        raise ValueError(
+            "rope_parameters.mscale: expected one beside mscale_all_dim, got none"
+        )
     for name in ("attention_factor", "partial_rotary_factor"):
         if rope.get(name) is not None:
             raise ValueError(
@@ -205,14 +219,22 @@ def read_settings(content: dict) -> DeepSeekConfig:
 
 
 def check_tensors(given: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Raise ValueError naming the tensors that are missing, too many, or of another shape or kind."""
+    """Raise ValueError naming the tensors that are missing, too many, or of another shape or number format."""
     missing = sorted(expected.keys() - given.keys())
     extra = sorted(given.keys() - expected.keys())
     wrong = [
         f"{name} {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
-        if name in given
-        and (given[name].shape != tensor.shape or not given[name].is_floating_point())
+        if name in given and given[name].shape != tensor.shape
+    ]
+    known = {name: given[name].dtype for name in expected.keys() & given.keys()}
+    weights = [kind for name, kind in known.items() if not name.endswith("router.bias")]
+    usual = max(weights, key=weights.count, default=None)
+    mixed = [
+        f"{name} {kind}"
+        for name, kind in sorted(known.items())
+        if not kind.is_floating_point
+        or (kind != usual and not name.endswith("router.bias"))
     ]
     problems = [
         f"{kind} {', '.join(names)}"
@@ -220,6 +242,7 @@ def check_tensors(given: dict[str, Tensor], expected: dict[str, Tensor]) -> None
             ("missing", missing),
             ("extra", extra),
             ("misshapen", wrong),
+            (f"not of {usual}", mixed),
         )
         if names
     ]
@@ -234,11 +257,16 @@ def put(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     model.load_state_dict(tensors, strict=False, assign=True)
     if model.config.tie_word_embeddings:
         model.lm_head.weight = model.embed_tokens.weight
+    for layer in routed_layers(model):  # in bfloat16 a step of 0.001 would be lost
+        bias = layer.router.bias
+        layer.router.bias = bias.to(torch.promote_types(bias.dtype, torch.float32))
 
 
 def from_transformers(cls, model: nn.Module) -> DeepSeek:
     """See DeepSeek.from_transformers."""
-    if "DeepseekV3ForCausalLM" not in [base.__name__ for base in type(model).__mro__]:
+    if (
+        type(model).__name__ != "DeepseekV3ForCausalLM"
+    ):  # a subclass may do something else
         raise ValueError(
             f"model: expected a transformers.DeepseekV3ForCausalLM, got {type(model).__name__}"
         )
@@ -266,7 +294,9 @@ def from_transformers(cls, model: nn.Module) -> DeepSeek:
 def save(model: DeepSeek, path, overwrite: bool = False) -> None:
     """See DeepSeek.save."""
     path = Path(path)
-    if path.exists() and not overwrite:
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"path: expected a file in a folder that exists, got {path}")
+    if path.exists() and not flag("overwrite", overwrite):
         raise FileExistsError(
             f"path: expected a new file, got {path}, which exists; pass overwrite=True"
         )
@@ -274,9 +304,14 @@ def save(model: DeepSeek, path, overwrite: bool = False) -> None:
     tensors = {
         name: tensor.detach().contiguous() for name, tensor in tensors_of(model).items()
     }
+    with torch.device("meta"):  # a file that could not be loaded is not written
+        check_tensors(tensors, tensors_of(type(model)(model.config)))
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    safetensors.torch.save_file(tensors, unfinished, metadata=header)
-    unfinished.replace(path)  # so that an interruption leaves no half file
+    try:
+        safetensors.torch.save_file(tensors, unfinished, metadata=header)
+        unfinished.replace(path)  # so that an interruption leaves no half file
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def load(cls, path) -> DeepSeek:
@@ -286,7 +321,7 @@ def load(cls, path) -> DeepSeek:
             header = file.metadata() or {}
             # copies: where a tensor lies in the file decides how it is aligned, and that the last bits of products
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(
             f"path: expected a safetensors file, got {path} ({error})"
         ) from None
@@ -313,12 +348,14 @@ ALPHA = 1e-4  # weight of the sequence-wise balance loss
 # Scaled down: what the report has, times what, because.
 INIT_TIMES_ROOT = 0.006 * math.sqrt(7168)  # init std times sqrt(hidden): kept
 PEAK = 4e-3  # 2.2e-4 in the report: small models bear, and short runs need, more
-WARMUP = 0.05  # share of the steps; 2,000 of about 240,000 in the report
-GAMMA = 0.01  # 0.001 in the report: a hundred steps have to do what it had 200,000 for
+WARMUP = 0.05  # share of the steps; in the report 2,000 of more than 200,000
+GAMMA = 0.01  # 0.001 in the report: a hundred steps have to do what it had so many for
 
 
 def consumed(step: int, steps: int) -> float:
     """Where DeepSeek-V3's training was, in trillions of tokens, when ours is at `step` of `steps`."""
+    if whole_number("step", step, minimum=0) >= whole_number("steps", steps):
+        raise ValueError(f"step: expected one of 0 to {steps - 1}, got {step}")
     return ALL * step / steps
 
 
@@ -374,7 +411,7 @@ ARMS = {
     "normed twin": "GPT-style twin with normed keys and values",
 }
 
-
+# %% ../notebooks/tiny_deepseek.ipynb #fc8cffb5
 def use_heads(model: DeepSeek, norm: bool) -> None:
     """Put multi-head attention in the place of latent attention, of equal head width and rotary share."""
     config = model.config
@@ -397,9 +434,7 @@ def active(config: DeepSeekConfig) -> int:
 def build(arm: str, config: DeepSeekConfig = TOY) -> DeepSeek:
     """The toy, or the toy with a part exchanged: see ARMS.
 
-    Dense layers are as wide as makes active parameters equal.
-
-    Raises ValueError for another arm.
+    Dense layers are as wide as makes active parameters equal. Raises ValueError for another arm.
     """
     one_of("arm", arm, tuple(ARMS))
     twin = arm in ("twin", "normed twin")
@@ -445,11 +480,11 @@ BATCH, LENGTH = 8, 128  # windows a step, bytes a window
 @torch.no_grad()
 def bits_per_byte(model: DeepSeek, windows: Tensor) -> float:
     """Mean bits the model needs for each byte but the first of windows (n, length + 1)."""
-    losses = [
-        shifted_loss(model.lm_head(model.hidden_states(part[:, :-1])), part)
-        for part in windows.split(32)
-    ]
-    return torch.stack(losses).mean().item() / math.log(2)
+    nats = 0.0
+    for part in windows.split(32):
+        logits = model.lm_head(model.hidden_states(part[:, :-1]))
+        nats += len(part) * shifted_loss(logits, part).item()
+    return nats / len(windows) / math.log(2)
 
 
 def routed_layers(model: DeepSeek) -> list[MixtureOfExperts]:
@@ -464,13 +499,13 @@ def progress_line(
 ) -> str:
     """One line on how training goes. loss: in nats per byte. load: MaxVio of the busiest layer, or None."""
     bar = "#" * (10 * step // steps)
-    busy = "" if load is None else f" | busiest expert {1 + load:4.1f} x its share"
+    busy = "" if load is None else f", busiest {1 + load:.1f}x"
     return (
-        f"[{bar:.<10}] {step:4}/{steps} | loss {loss:.3f} | {loss / math.log(2):.3f} bits per byte"
-        f" | {speed:6,.0f} tokens/s{busy}"
+        f"[{bar:.<10}] {step:3}/{steps} loss {loss:.3f}, {loss / math.log(2):.3f} bits/byte"
+        f", {speed:,.0f} tokens/s{busy}"
     )
 
-
+# %% ../notebooks/tiny_deepseek.ipynb #a6f838ca
 def train(
     model: DeepSeek,
     seed: int,
@@ -486,7 +521,10 @@ def train(
     Returns losses (nats per byte, each step), steps and bits (per byte of unseen files), seconds (of the
     processor, training alone), seconds_so_far at each measurement, and max_violation at the end.
     """
+    whole_number("seed", seed, minimum=0)
     whole_number("steps", steps)
+    if measure_every is not None:
+        whole_number("measure_every", measure_every)
     finite_number("peak", peak)
     text, unseen = library_split()
     test = text_windows(unseen, torch.arange(128) * (len(unseen) // 129))
@@ -531,7 +569,7 @@ def train(
     record["max_violation"] = [max_violation(layer.last_load) for layer in routed]
     return record
 
-
+# %% ../notebooks/tiny_deepseek.ipynb #e8efd4d5
 def train_arm(
     arm: str,
     seed: int,
@@ -558,4 +596,5 @@ def write(
         token_ids, n_bytes, temperature=temperature, generator=generator
     )
     text = bytes(written[0, token_ids.shape[1] :].tolist()).decode("utf-8", "replace")
+    text = text.replace("\ufffd", "?")
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

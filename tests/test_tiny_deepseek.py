@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from deepseek_explained import tiny_deepseek as tiny
 from deepseek_explained.budget import ModelSpec, count_parameters
 from deepseek_explained.config import DeepSeekConfig, published_config
 from deepseek_explained.moe import MixtureOfExperts
+from deepseek_explained.mtp import chi_square
 from deepseek_explained.tiny_deepseek import DeepSeek, count, generate, tensors_of
 
 torch.set_num_threads(1)  # thousands of small products
@@ -162,16 +164,17 @@ def test_training_gradients_are_those_of_transformers():
 
 def test_the_weights_are_copies_in_their_precision_and_mode():
     theirs = their_model(4).to(torch.bfloat16)
-    for layer in theirs.model.layers:
-        if hasattr(layer.mlp, "gate"):
-            layer.mlp.gate.e_score_correction_bias = layer.mlp.gate.e_score_correction_bias.float()
     ours = DeepSeek.from_transformers(theirs)
     assert ours.lm_head.weight.dtype == torch.bfloat16
     assert not ours.training
     kinds = {
         tensor.dtype for name, tensor in tensors_of(ours).items() if name.endswith("router.bias")
     }
-    assert kinds <= {torch.float32}
+    assert kinds == {torch.float32}  # in bfloat16 small steps would be lost
+    for layer in tiny.routed_layers(ours):
+        before = layer.router.bias.clone()
+        layer.update_bias(1e-5, torch.arange(len(before)).float())
+        assert ((layer.router.bias - before).abs() > 0).any()
     before = theirs.lm_head.weight.clone()
     with torch.no_grad():
         ours.lm_head.weight.add_(1)
@@ -220,6 +223,28 @@ def test_tied_embeddings_stay_tied():
             },
             "truncate",
         ),
+        (
+            {
+                "rope_parameters": {
+                    "rope_type": "yarn",
+                    "rope_theta": 1e4,
+                    "factor": 4.0,
+                    "original_max_position_embeddings": 16,
+                    "mscale_all_dim": 0.7,
+                }
+            },
+            "rope_parameters.mscale",
+        ),
+        (
+            {
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 1e4,
+                    "partial_rotary_factor": 0.5,
+                }
+            },
+            "rope_parameters.partial_rotary_factor",
+        ),
         ({"scoring_func": "softmax"}, "scoring_func"),
         ({"topk_method": "greedy"}, "topk_method"),
     ],
@@ -239,6 +264,16 @@ def test_other_models_are_refused():
     theirs = their_model(1)
     with pytest.raises(ValueError, match="model: expected .*got DeepseekV3Model"):
         DeepSeek.from_transformers(theirs.model)
+
+    class Other(transformers.DeepseekV3ForCausalLM):
+        """Could do anything in its forward."""
+
+    with pytest.raises(ValueError, match="model: expected .*got Other"):
+        DeepSeek.from_transformers(Other(theirs.config))
+    for name, value in (("head_dim", 6), ("quantization_config", {"bits": 4})):
+        content = random_settings(1) | {"model_type": "deepseek_v3", name: value}
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            tiny.read_settings(content)
     theirs.model.layers[0].input_layernorm.bias = torch.nn.Parameter(torch.zeros(3))
     with pytest.raises(ValueError, match="extra layers.0.input_layernorm.bias"):
         DeepSeek.from_transformers(theirs)
@@ -338,6 +373,26 @@ def test_a_stop_token_ends_early_and_only_then():
     assert torch.equal(model.generate(prompt, 0, use_cache=False), prompt)
 
 
+def test_speculation_draws_from_the_models_own_distribution():
+    model = small(3, vocab_size=4)
+    prompt = torch.tensor([[1, 3]])
+    first = (model(prompt)[0, -1] / 0.8).softmax(-1)
+    pairs = torch.cat((prompt.expand(4, -1), torch.arange(4)[:, None]), dim=1)
+    second = (model(pairs)[:, -1] / 0.8).softmax(-1)  # (first token, second token)
+    result = generate(
+        model,
+        prompt.expand(600, -1),
+        3,
+        temperature=0.8,
+        speculative=True,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert 0 < result.accepted < result.drafted
+    drawn = result.token_ids[:, 2] * 4 + result.token_ids[:, 3]
+    expected = 600 * (first[:, None] * second).flatten()
+    assert chi_square(torch.bincount(drawn, minlength=16), expected) > 1e-3
+
+
 def test_speculation_reports_its_work():
     model = small(2)
     result = generate(model, torch.tensor([[1, 2]]), 12, speculative=True)
@@ -350,13 +405,16 @@ def test_speculation_reports_its_work():
     [
         ([[16]], {}, "token_ids: expected whole numbers from 0 to 15"),
         ([[-1]], {}, "token_ids: expected whole numbers from 0 to 15"),
-        ([[0.5]], {}, "token_ids: expected whole numbers from 0 to 15"),
+        ([[0.5]], {}, "token_ids: expected whole numbers"),
         ([[]], {}, "token_ids: expected"),
         ([1, 2], {}, "token_ids: expected"),
         ([[1]], {"temperature": -1.0}, "temperature: "),
         ([[1]], {"temperature": math.nan}, "temperature: "),
         ([[1]], {"speculative": True, "use_cache": False}, "speculative: expected use_cache True"),
         ([[1]], {"speculative": True, "n_draft": 0}, "n_draft: "),
+        ([[1]], {"speculative": "no"}, "speculative: "),
+        ([[1]], {"use_cache": None}, "use_cache: "),
+        ([[True]], {}, "token_ids: expected whole numbers"),
     ],
 )
 def test_bad_requests_are_refused_by_name(token_ids, choices, message):
@@ -407,6 +465,24 @@ def test_a_file_gives_back_the_same_model_bit_for_bit(tmp_path, changes, dtype):
     assert all(tensor.data_ptr() % 64 == 0 for tensor in tensors_of(loaded).values())
 
 
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="extra layers.0.self_attn.k_proj"):
+        tiny.build("twin").save(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="path: expected a file in a folder that exists"):
+        small(0).save(tmp_path, overwrite=True)
+    with pytest.raises(ValueError, match="path: expected a file in a folder that exists"):
+        small(0).save(tmp_path / "none" / "model.safetensors")
+    with pytest.raises(ValueError, match="path: expected a safetensors file"):
+        DeepSeek.load(tmp_path)
+    with pytest.raises(ValueError, match="overwrite: expected true or false"):
+        small(0).save(__file__, overwrite="no")
+    with torch.device("meta"):
+        nothing = DeepSeek(TINY)
+    with pytest.raises(NotImplementedError):
+        nothing.save(tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_yarn_survives_the_file(tmp_path):
     model = DeepSeek.from_transformers(their_model(3))
     assert model.config.rope_scaling is not None
@@ -441,12 +517,16 @@ def spoiled(tmp_path, change):
         (lambda tensors, _: tensors.pop("norm.weight"), "missing norm.weight$"),
         (lambda tensors, _: tensors.update(more=torch.zeros(1)), "extra more$"),
         (
-            lambda tensors, _: tensors.update({"norm.weight": torch.zeros(9)}),
+            lambda tensors, _: tensors.update({"norm.weight": torch.zeros(9).double()}),
             r"misshapen norm.weight \(9,\) instead of \(8,\)$",
         ),
         (
             lambda tensors, _: tensors.update({"norm.weight": torch.zeros(8, dtype=torch.int64)}),
-            "misshapen norm.weight",
+            "not of torch.float64 norm.weight torch.int64$",
+        ),
+        (
+            lambda tensors, _: tensors.update({"norm.weight": torch.zeros(8, dtype=torch.half)}),
+            "not of torch.float64 norm.weight torch.float16$",
         ),
         (
             lambda tensors, _: (tensors.pop("norm.weight"), tensors.update(more=torch.zeros(1))),
@@ -506,6 +586,13 @@ def test_the_learning_rate_is_the_reports():
     assert max(rates) == tiny.PEAK and min(rates) > 0
     falling = rates[round(tiny.WARMUP * 300) :]
     assert falling == sorted(falling, reverse=True)
+
+
+@pytest.mark.parametrize("step, steps, name", [(-1, 10, "step"), (10, 10, "step"), (0, 0, "steps")])
+def test_a_step_outside_of_training_is_refused(step, steps, name):
+    for plan in (tiny.learning_rate, tiny.bias_step, tiny.second_weight):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            plan(step, steps)
 
 
 def test_the_weights_of_the_losses_and_the_step_of_the_bias_change_where_the_reports_do():
@@ -589,7 +676,7 @@ def test_watching_and_measuring_do_not_change_a_training(capsys):
     assert watched["steps"] == [1, 2, 3] and watched["bits"][-1] == alone["bits"][-1]
     assert watched["seconds_so_far"] == sorted(watched["seconds_so_far"])
     assert [step for step, _ in lines] == [0, 1, 2, 3]
-    for part in ("3/3", "##########", "bits per byte", "tokens/s", "busiest expert"):
+    for part in ("3/3", "##########", "bits/byte", "tokens/s", "busiest"):
         assert part in lines[-1][1]
     assert capsys.readouterr().out == ""
 
@@ -597,16 +684,15 @@ def test_watching_and_measuring_do_not_change_a_training(capsys):
 def test_the_line_of_progress_says_what_it_is_given():
     line = tiny.progress_line(50, 100, math.log(2) * 3, 1234.4, 0.75)
     assert line == (
-        "[#####.....]   50/100 | loss 2.079 | 3.000 bits per byte |  1,234 tokens/s"
-        " | busiest expert  1.8 x its share"
+        "[#####.....]  50/100 loss 2.079, 3.000 bits/byte, 1,234 tokens/s, busiest 1.8x"
     )
-    assert "expert" not in tiny.progress_line(1, 100, 1.0, 1.0, None)
+    assert "busiest" not in tiny.progress_line(1, 100, 1.0, 1.0, None)
 
 
 def test_bits_per_byte_are_added_up_by_hand():
     torch.manual_seed(0)
     model = tiny.build("twin")
-    windows = torch.randint(256, (64, 11))
+    windows = torch.randint(256, (33, 11))  # not a multiple of what is read at once
     with torch.no_grad():
         logits = model(windows[:, :-1]).log_softmax(-1)
     chances = logits.gather(-1, windows[:, 1:, None])
@@ -626,6 +712,22 @@ def test_training_learns_and_balances_without_touching_unseen_text():
         tiny.train(model, 0, 0)
     with pytest.raises(ValueError, match="peak: "):
         tiny.train(model, 0, 1, peak=-1.0)
+    with pytest.raises(ValueError, match="measure_every: "):
+        tiny.train(model, 0, 1, measure_every=0)
+
+
+def test_the_record_holds_every_run_once_in_order():
+    path = Path(tiny.__file__).parent / "recorded" / "tiny_deepseek.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    jobs = [tuple(run["job"]) for run in record]
+    assert jobs == sorted(set(jobs))  # not in the order in which processes ended
+    seeds = {}
+    for arm, seed, steps, peak in jobs:
+        seeds.setdefault((steps, peak), {}).setdefault(arm, []).append(seed)
+    for arms in seeds.values():  # what is compared has the same seeds
+        assert len({tuple(each) for each in arms.values()}) == 1
+    assert set(seeds[200, tiny.PEAK]) == set(tiny.ARMS)
+    assert all(len(each) >= 3 for arms in seeds.values() for each in arms.values())
 
 
 def test_writing_shows_text_only():
