@@ -56,7 +56,8 @@ def amount(name: str, value: object, maximum: float = math.inf) -> float:
 
 def fraction(name: str, value: object) -> float:
     """`value`, if it is a share: above 0, at most 1. Raises ValueError naming it."""
-    if amount(name, value, maximum=1) == 0:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 1 / LARGEST_NUMBER <= value <= 1:
         raise ValueError(f"{name}: expected a share above 0 and at most 1, got {shown(value)}")
     return float(value)
 

@@ -96,7 +96,12 @@ def test_a_token_is_that_of_the_module():
 @pytest.mark.parametrize(
     ("key", "name", "text", "words"),
     [
-        ("training-run", "utilisation.central", "0", "expected a finite number above zero, got 0"),
+        (
+            "training-run",
+            "utilisation.central",
+            "0",
+            "expected a share above 0 and at most 1, got 0",
+        ),
         ("training-run", "utilisation.high", "101", "expected a share"),
         ("training-run", "tokens.high", "1", "expected at least central"),
         ("training-run", "n_draws", "0", "expected a whole number from 1"),
@@ -109,7 +114,7 @@ def test_a_token_is_that_of_the_module():
         ("token-cost", "batch", "x", "expected a finite number above zero, got 'x'"),
         ("token-cost", "acceptance", "120", "expected a finite number, 0 to 1"),
         ("model-bill", "context_length", "1.5", "expected a whole number from 1"),
-        ("model-bill", "usable", "0", "expected a finite number"),
+        ("model-bill", "usable", "0", "expected a share"),
         ("model-bill", "configuration", "gpt", "expected one of deepseek-llm-67b"),
     ],
 )
@@ -217,7 +222,12 @@ def build(folder, link):
     (folder / "_toc.yml").write_text(
         "root: index\nparts:\n- chapters:\n  - file: book/calculator\n"
     )
-    warnings, config = StringIO(), {"extensions": ["myst_parser", "book_calculator"]}
+    warnings = StringIO()
+    # The suffix too: MyST-NB changes Sphinx's default for every build that follows in the same process.
+    config = {
+        "extensions": ["myst_parser", "book_calculator"],
+        "source_suffix": {".md": "markdown"},
+    }
     with docutils_namespace():
         Sphinx(
             folder,

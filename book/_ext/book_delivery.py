@@ -428,6 +428,9 @@ def remove_unused(static, pages):
     for pattern in [*UNUSED, *(name for name in WHERE_USED if f"/{name}" not in pages)]:
         for path in list(static.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in static.glob("*.css"):
+        if f"/{path.name}" not in pages:
+            path.unlink()
 
 
 def deliver(pages, static, more=lambda path: ""):
