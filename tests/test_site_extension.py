@@ -292,11 +292,11 @@ def test_chapter_head(build):
 
 
 def test_search_sections(build):
-    site = build("Words with $W^{UK}$ in it.\n\n## Inner part\n\n```python\nx = 1\n```")
+    site = build("Words with $W^{UK}$ in it.\n\n## Inner part\n\n```python\nrouter_bias = router_bias + 1\n```")
     doctree = site.app.env.get_doctree("book/intro")
     rows = list(book_search.sections("book/intro", "A tiny book", doctree.children[0]))
     assert [row[2:4] for row in rows] == [["", "A tiny book"], ["inner-part", "Inner part"]]
-    assert "W^{UK}" in rows[0][4] and rows[1][5] == "x = 1"
+    assert "W^{UK}" in rows[0][4] and rows[1][5] == "router_bias"
     ledger = site.app.env.get_doctree("book/ledger")
     rows = list(book_search.sections("book/ledger", "The ledger", ledger.children[0]))
     assert "v3.total_pub" in [row[2] for row in rows]

@@ -1,8 +1,8 @@
 """The search of the site: by section instead of by page, ranked by how much a section is about the words.
 
 After the build the text of every section, glossary entry and ledger entry is written to `_static/sections.js`; the
-search page loads it with MiniSearch and `_static/search.js` in place of Sphinx's own search. All three are scripts,
-so that the search also works from a folder without a server.
+search page loads it with `_static/search.js` in place of Sphinx's own search. Both are scripts, so that the search
+also works from a folder without a server.
 """
 
 import json
@@ -12,10 +12,11 @@ from pathlib import Path
 from docutils import nodes
 from sphinx import addnodes
 
-SCRIPTS = ("minisearch.js", "sections.js", "search.js")
+SCRIPTS = ("sections.js", "search.js")
 REPLACED = re.compile(
     r"[ \t]*<script[^>]*(?:searchtools|language_data|searchindex)\.js[^>]*></script>\n?"
 )
+LONGEST = 4000  # characters of a section that are searched; longer ones are tables
 UNSEEN = (nodes.raw, nodes.comment, nodes.system_message, addnodes.toctree)
 
 
@@ -57,12 +58,13 @@ def collect(node, prose, code, inner):
 
 
 def sections(page, page_title, node):
-    """Rows of page, its title, anchor, title, prose and code: one for the node, one for each result inside."""
+    """Rows of page, its title, anchor, title, prose, names in code: one for the node, one for each result inside."""
     prose, code, inner = [], [], []
     collect(node, prose, code, inner)
     anchor = "" if node.parent and isinstance(node.parent, nodes.document) else entry_id(node)
-    texts = (" ".join(" ".join(parts).split()) for parts in (prose, code))
-    yield [page, page_title, anchor, title_of(node), *texts]
+    text = " ".join(" ".join(prose).split())[:LONGEST]
+    names = " ".join(sorted(set(re.findall(r"[A-Za-z_]{3,}", " ".join(code)))))
+    yield [page, page_title, anchor, title_of(node), text, names]
     for child in inner:
         yield from sections(page, page_title, child)
 
