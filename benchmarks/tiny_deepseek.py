@@ -2,7 +2,7 @@
 
 Floors: not slower in prefill and in a training step, 1.5 times as fast in writing with a cache at context 512.
 `python benchmarks/tiny_deepseek.py` takes about a minute; `prefill`, `train`, `write` or `profile` run one part.
-`record` runs all and keeps the results for the chapter, in deepseek_explained/recorded/tiny_bench.json: do that on a
+`record` runs all and keeps the results for the chapter, in recorded/tiny_deepseek.bench.json: do that on a
 quiet machine.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from keep import keep
 from torch.profiler import ProfilerActivity, profile
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "KINETO_LOG_LEVEL": "99"}
@@ -24,7 +25,9 @@ import transformers
 from deepseek_explained.budget import ModelSpec, training_flops_per_token
 from deepseek_explained.tiny_deepseek import DeepSeek, count
 
-RECORD = Path(__file__).parent.parent / "deepseek_explained" / "recorded" / "tiny_bench.json"
+RECORD = (
+    Path(__file__).parent.parent / "deepseek_explained" / "recorded" / "tiny_deepseek.bench.json"
+)
 FLOORS = {"prefill": 1.0, "train": 1.0, "write": 1.5}
 SHAPE = {
     "vocab_size": 4096,
@@ -70,6 +73,7 @@ def compare(name: str, ours, theirs, rounds: int) -> list[float]:
         f"floor {FLOORS[name]}: {'held' if middle >= FLOORS[name] else 'missed'}",
         flush=True,
     )
+    keep(f"tiny_deepseek.{name}", middle, "times")
     return [round(ratio, 2) for ratio in (middle, ratios[0], ratios[-1])]
 
 

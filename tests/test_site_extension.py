@@ -292,7 +292,9 @@ def test_chapter_head(build):
 
 
 def test_search_sections(build):
-    site = build("Words with $W^{UK}$ in it.\n\n## Inner part\n\n```python\nrouter_bias = router_bias + 1\n```")
+    site = build(
+        "Words with $W^{UK}$ in it.\n\n## Inner part\n\n```python\nrouter_bias = router_bias + 1\n```"
+    )
     doctree = site.app.env.get_doctree("book/intro")
     rows = list(book_search.sections("book/intro", "A tiny book", doctree.children[0]))
     assert [row[2:4] for row in rows] == [["", "A tiny book"], ["inner-part", "Inner part"]]

@@ -88,8 +88,11 @@ def open_page(context, address):
 
 
 def unfold(page):
-    """Open everything that is folded."""
-    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true })")
+    """Open everything that is folded, and lay out what waits until it comes into view."""
+    page.evaluate("""() => {
+      for (const part of document.querySelectorAll("details")) part.open = true;
+      for (const cell of document.querySelectorAll("div.cell")) cell.style.contentVisibility = "visible";
+    }""")
 
 
 if __name__ == "__main__":

@@ -44,14 +44,15 @@ def chapters() -> list[str]:
     return [Path(file).name for file in files if file.startswith("notebooks/")]
 
 
+def of_chapter(path: Path) -> str:
+    """The chapter that a module or a record belongs to: `mla` for mla.py, mla.json and mla.more.json."""
+    return path.name.partition(".")[0]
+
+
 def key(name: str) -> str:
     """A fingerprint of everything that a notebook's result depends on."""
     reading_order = chapters()
-    later = {
-        f"{chapter}.{kind}"  # its module, and what its experiments recorded
-        for chapter in reading_order[reading_order.index(name) + 1 :]
-        for kind in ("py", "json")
-    }
+    later = reading_order[reading_order.index(name) + 1 :]
     sources = [
         path for path in sorted(PACKAGE.rglob("*")) if path.suffix in (".py", ".toml", ".json")
     ]
@@ -61,7 +62,10 @@ def key(name: str) -> str:
     for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells:
         if cell.cell_type == "code":
             digest.update(json.dumps([cell.source, cell.metadata], sort_keys=True).encode())
-    for path in [ROOT / "requirements.txt", *(path for path in sources if path.name not in later)]:
+    for path in [
+        ROOT / "requirements.txt",
+        *(path for path in sources if of_chapter(path) not in later),
+    ]:
         digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

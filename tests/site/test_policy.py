@@ -1,6 +1,5 @@
 """Under its content security policy every page's own scripts run, and nothing else does: in a real browser."""
 
-import shutil
 import sys
 import threading
 from pathlib import Path
@@ -13,33 +12,13 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import serve  # noqa: E402
 
-api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-)
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-FLAGS += " --disable-component-update --disable-sync"
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
-pytestmark = [
-    pytest.mark.skipif(not BROWSER, reason="no Chromium found: apt install chromium"),
-    pytest.mark.skipif(not PAGES, reason="no site found: `make book` builds it"),
-]
 TYPESET = """async () => {
   if (!document.querySelector("script[src*=mathjax]")) return 0;
   while (!window.MathJax?.startup?.promise) await new Promise((resolve) => setTimeout(resolve, 20));
   await MathJax.startup.promise;
   return document.querySelectorAll("mjx-container").length || -1;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
