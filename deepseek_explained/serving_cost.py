@@ -23,7 +23,6 @@ from deepseek_explained.budget import (
     weight_bytes,
 )
 from deepseek_explained.config import (
-    LARGEST_COUNT,
     amount,
     finite_number,
     flag,
@@ -391,7 +390,6 @@ def decode_step(
     """
     of_kind("unit", unit, Unit)
     finite_number("batch", batch)
-    amount("batch", batch, maximum=LARGEST_COUNT)
     whole_number("context_length", context_length)
     spec, per_request, extra_flops, extra_bytes = unit.spec, 1, 0, 0
     if acceptance is not None:

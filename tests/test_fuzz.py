@@ -138,7 +138,7 @@ FUNCTIONS = {
     ),
     total_cost.fleet_capex: (
         dict(gpus=st.dictionaries(word, number), prices=st.dictionaries(word, number)),
-        ("gpu", "A100", "price of the A100"),
+        ("gpu", *(field for gpu in total_cost.FLEET_GPUS for field in (gpu, f"price of the {gpu}"))),
     ),
     total_cost.electricity_per_year: (dict(gpu=word, pue=st.floats(0.9, 3), dollars_per_kwh=number),),
     total_cost.hours_at_context: (dict(n_tokens=number, context_length=length),),
@@ -174,6 +174,7 @@ FUNCTIONS = {
     serving_cost.decode_multiplications_per_key: (dict(spec=spec),),
     serving_cost.decode_step: (
         dict(unit=unit(), batch=number, context_length=length, acceptance=share | st.none()),
+        ("n_tokens",),  # one or two for each conversation of the batch
     ),
     serving_cost.prefill_step: (
         dict(unit=unit(), n_tokens=length, context_length=length, nodes_per_token=number | st.none()),
