@@ -5,7 +5,7 @@ It has a home if it is a link to the ledger, a role, code or a formula; if the s
 elsewhere (a repetition); or if a cell of the page prints them. Digits that stand in a cell's code only are no home.
 What a notebook prints is read from `_build/executed`, as `make test` leaves it; a page in `book/` is run here.
 Free are years, whole numbers below ten with a unit, powers of two that are a shape or a length in tokens, and anything
-in an exercise, which states its own assumptions, or in the options of a self-test.
+in an exercise, which states its own assumptions.
 """
 
 import re
@@ -51,9 +51,6 @@ HOUSED = [
     )
 ]
 EXERCISES = re.compile(r"^## Exercises$.*?(?=^## )", re.DOTALL | re.MULTILINE)
-OPTIONS = re.compile(
-    r"^ +- \*\*[A-D]\.\*\* .*$", re.MULTILINE
-)  # of a self-test: most are wrong on purpose
 
 
 def digits(number: str) -> str:
@@ -70,7 +67,7 @@ def loose(prose: str, printed: str = "") -> list[tuple[str, str]]:
     printed: what the page's cells print.
     """
     housed = {digits(number) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", printed)}
-    free = OPTIONS.sub("", EXERCISES.sub("", prose))
+    free = EXERCISES.sub("", prose)
     for pattern in HOUSED:
         for match in pattern.finditer(free):
             housed |= {digits(found[1] or "") for found in NUMBER.finditer(match[0])}

@@ -20,6 +20,7 @@ from drawing import (
     dollars,
     escape,
     histogram,
+    in_bins,
     intervals,
     lines,
     plain,
@@ -33,7 +34,7 @@ from deepseek_explained.budget import (
     kv_cache_bytes_per_token,
     weight_bytes,
 )
-from deepseek_explained.config import published_config, whole_number
+from deepseek_explained.config import amount, fraction, published_config, whole_number
 from deepseek_explained.facts import fact
 from deepseek_explained.serving_cost import (
     USABLE_MEMORY,
@@ -48,7 +49,6 @@ from deepseek_explained.total_cost import (
     GROUPS,
     INPUTS,
     Triangular,
-    amount,
     costs,
     percentiles,
     rungs,
@@ -216,7 +216,7 @@ def model_bill(values: dict, draws: int) -> Result:
         (f"weights in {form.upper()}, GB", number(size, 1e9))
         for form, size in a_bill["weight_bytes"].items()
     ]
-    usable = amount("usable", values["usable"], maximum=1) or values["usable"]
+    usable = fraction("usable", values["usable"])
     fits = []
     for chip in SERVERS:
         memory = fact(f"gpu.{chip}.memory").interval[0]
@@ -248,6 +248,9 @@ def model_bill(values: dict, draws: int) -> Result:
                 bars(drawn),
                 f"Bars of the parameters of each component, stored and met by one token. {summary}",
                 "Parameters by component: stored, and met by one token.",
+                Table(
+                    "Each component", ("component", "stored", "met by a token"), rows[: len(parts)]
+                ),
             ),
             Table(
                 f"Work, cache and weights, at {context:,} tokens of context",
@@ -268,6 +271,20 @@ def model_bill(values: dict, draws: int) -> Result:
             ),
         ],
     )
+
+
+def spread(all_dollars, ends, alt, caption) -> Figure:
+    """The histogram of some draws, with lines at their 5th, 50th and 95th percentile, and its numbers."""
+    bins = in_bins([value / 1e6 for value in all_dollars])
+    marks = [
+        (end / 1e6, f"{name} {dollars(end, 3)}")
+        for name, end in zip(("5 %", "median", "95 %"), ends, strict=True)
+    ]
+    rows = [
+        (f"{significant(low)} to {significant(high)}", integer(count)) for low, high, count in bins
+    ]
+    table = Table("How many draws fell where", ("million dollars", "draws"), rows)
+    return Figure(histogram(bins, marks, "million dollars"), alt, caption, table)
 
 
 # 2. A training run
@@ -381,15 +398,9 @@ def training_run(values: dict, draws: int) -> Result:
         summary,
         [
             Table(f"The run ({about})", header, rows),
-            Figure(
-                histogram(
-                    [value / 1e6 for value in all_dollars],
-                    [
-                        (end / 1e6, f"{name} {dollars(end, 3)}")
-                        for name, end in (("5 %", low), ("median", median), ("95 %", high))
-                    ],
-                    "million dollars",
-                ),
+            spread(
+                all_dollars,
+                (low, median, high),
                 f"Histogram of the dollars of the run in {about}: from {dollars(low, 3)} (5 %) "
                 f"by {dollars(median, 3)} (median) to {dollars(high, 3)} (95 %).",
                 f"Rent of the run; {about}. The widest hundredth on the right is cut off.",
@@ -534,16 +545,11 @@ def whole_cost(values: dict, draws: int) -> Result:
             + "; ".join(f"{label} {text}" for label, text, *_ in drawn)
             + ".",
             f"The same under eight definitions; {about}. The mark is the median.",
+            Table("Each definition", header, ladder),
         ),
-        Figure(
-            histogram(
-                [value / 1e6 for value in run.outputs[output]],
-                [
-                    (end / 1e6, f"{name} {dollars(end, 3)}")
-                    for name, end in (("5 %", low), ("median", median), ("95 %", high))
-                ],
-                "million dollars",
-            ),
+        spread(
+            run.outputs[output],
+            (low, median, high),
             f"Histogram of {DEFINITIONS[output]} in {about}. {summary}",
             f"{capitalised(DEFINITIONS[output])}; {about}. The widest hundredth on the right is cut off.",
         ),

@@ -219,22 +219,26 @@ def intervals(items, name, log=False, base=None) -> str:
     return _svg([*parts, *rows], y + 38)
 
 
-def histogram(values, marks, name, n_bins=30) -> str:
-    """How often results fell where; `marks` are [(value, text)], from left to right, drawn as lines.
-
-    Values beyond the widest hundredth on the right are left out of the picture.
-    """
+def in_bins(values, n_bins=30) -> list:
+    """[(from, to, how many)] of equal width; values beyond the widest hundredth on the right are left out."""
     ordered = sorted(values)
     low, high = ordered[0], ordered[min(int(0.99 * len(ordered)), len(ordered) - 1)]
-    axis = Axis(low, high, LEFT + 8, RIGHT - 8)
-    width = (axis.high - axis.low) / n_bins
+    axis = Axis(low, high, 0, n_bins)
     counts = [0] * n_bins
     for value in ordered:
         if value <= axis.high:
-            counts[min(int((value - axis.low) / width), n_bins - 1)] += 1
+            counts[min(int(axis(value)), n_bins - 1)] += 1
+    edges = [axis.low + place * (axis.high - axis.low) / n_bins for place in range(n_bins + 1)]
+    return list(zip(edges, edges[1:], counts, strict=False))
+
+
+def histogram(bins, marks, name) -> str:
+    """How often results fell where, from `in_bins`; `marks` are [(value, text)], from left to right, drawn as lines."""
+    counts = [count for _, _, count in bins]
+    axis = Axis(bins[0][0], bins[-1][1], LEFT + 8, RIGHT - 8)
     most, bottom, top = max(counts) or 1, 220.0, 66.0
     parts = _below(axis, bottom, top, name)
-    step = (axis.end - axis.start) / n_bins
+    step = (axis.end - axis.start) / len(bins)
     for place, count in enumerate(counts):
         height = (bottom - top) * count / most
         if count:

@@ -49,8 +49,7 @@ FIGURES = """() => [...document.querySelectorAll("figure.book-figure, .bd-articl
     const figure = node.closest("figure") ?? node;
     return {
       alt: picture?.getAttribute("aria-label") ?? picture?.getAttribute("alt") ?? "",
-      rows: figure.querySelectorAll("details.figure-data tbody tr").length
-        || figure.previousElementSibling?.querySelectorAll("tbody tr").length || 0,
+      rows: figure.querySelectorAll("details.figure-data tbody tr").length,
     };
   })"""
 UNREACHABLE = """() => [...document.querySelectorAll("body *")].filter((node) => {
