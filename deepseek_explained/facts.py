@@ -14,6 +14,8 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
+from deepseek_explained.config import flag
+
 LEDGER_PATH = Path(__file__).with_name("ledger.toml")
 
 STANDINGS = (
@@ -285,4 +287,6 @@ def compare(
     for name, text in (("why", why), ("lead", lead)):
         if not isinstance(text, str):
             raise ValueError(f"{identifier}: {name}: expected text, got {text!r}")
+    for name, value in (("circular", circular), ("same_source", same_source)):
+        flag(f"{identifier}: {name}", value)
     return Comparison(fact(identifier), float(derived), why, circular, lead, same_source)

@@ -117,6 +117,10 @@ def show_comparisons(comparisons: Sequence[Comparison], labels: Sequence[str] = 
 
     The same rows go into the output as data, from which `tools/scoreboard.py` writes the scoreboard.
     """
+    if labels and len(labels) != len(comparisons):
+        raise ValueError(
+            f"labels: expected one for each of the {len(comparisons)} comparisons, got {len(labels)}"
+        )
     rows, records = [], []
     for number, comparison in enumerate(comparisons):
         figure = comparison.figure

@@ -197,6 +197,9 @@ def test_a_difference_is_explained_or_not(options, verdict):
 def test_an_explanation_is_text():
     with pytest.raises(ValueError, match=r"v3\.total_pub: why: expected text"):
         facts.compare("v3.total_pub", 1.0, why=True)
+    for name in ("circular", "same_source"):
+        with pytest.raises(ValueError, match=f"v3.total_pub: {name}: expected true or false"):
+            facts.compare("v3.total_pub", 1.0, **{name: "yes"})
 
 
 def test_a_derived_number_is_printed_to_as_many_digits_as_asked():

@@ -79,3 +79,10 @@ def test_numbers_are_shown_as_a_table_and_by_name(monkeypatch):
     assert f'<div id="{data["anchor"]}" class="book-table">' in page
     assert "the most" in page and "12 %" in page
     assert data["numbers"] == {"budget.most": "12 %"}
+
+
+def test_a_label_too_few_or_too_many_is_refused():
+    found = [compare("v3.layers", 61)]
+    for labels in (["layers", "more"], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match="labels: expected one for each of the 1 comparisons"):
+            figures.show_comparisons(found, labels)
