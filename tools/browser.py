@@ -9,9 +9,10 @@ import shutil
 import sys
 import threading
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from serve import server
 
 SITE = Path(__file__).resolve().parents[1] / "_build" / "html"
 COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -60,23 +61,17 @@ def browser():
             running.close()
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
 @contextmanager
 def serve(folder=SITE):
     """The address under which `folder` is served, on a free port, with no slash at its end."""
     if not (folder / "index.html").is_file():
         raise FileNotFoundError(f"{folder}: no built site; `make book` builds it")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with server(folder) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}"
+        finally:
+            running.shutdown()
 
 
 def open_page(context, address):

@@ -8,21 +8,20 @@ the solution printed when the book was built, every question of the self-tests, 
 
 import argparse
 import html
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import yaml
 from bs4 import BeautifulSoup, Tag
 
-ROOT = Path(__file__).resolve().parent.parent
-SITE = ROOT / "_build" / "html"
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from browser import FLAGS, SITE, find_browser
+
+from notebooks import ROOT, chapters
+
 TARGET = ROOT / "_build" / "classroom"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 GOALS = "At the end you can"
 TO_ANSWER = ("exercises", "test-yourself", "explain-it-back")
 
@@ -56,12 +55,6 @@ body { max-width: 46rem; margin: 0 auto; padding: 1rem; } html { font-size: 16px
 pre { white-space: pre-wrap; background: #f3f4f6; padding: .6rem; font-size: .85em; } h1 { margin-top: 2em; }
 .tag_exercise, .admonition-title { display: none; }
 """
-
-
-def chapters() -> list[str]:
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    return [Path(file).name for file in files if file.startswith("notebooks/")]
 
 
 def article(name: str) -> Tag:
@@ -150,23 +143,12 @@ def document(title: str, style: str, body: str, script: str = "") -> str:
     )
 
 
-def browser() -> str | None:
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
 def print_pdf(program: str, page: Path) -> Path:
     """Print a page to a PDF beside it."""
     target = page.with_suffix(".pdf")
     with tempfile.TemporaryDirectory() as profile:
-        command = [
-            program,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-        ]
-        command += [f"--user-data-dir={profile}", "--no-pdf-header-footer"]
-        command += [f"--print-to-pdf={target}", page.as_uri()]
+        command = [program, "--headless", *FLAGS, f"--user-data-dir={profile}"]
+        command += ["--no-pdf-header-footer", f"--print-to-pdf={target}", page.as_uri()]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
     return target
 
@@ -184,13 +166,15 @@ def main() -> int:
         return 0
     folder = TARGET / "slides"
     folder.mkdir(parents=True, exist_ok=True)
-    program = browser()
+    try:
+        program, kinds = find_browser(), "HTML and PDF"
+    except FileNotFoundError as error:
+        program, kinds = None, f"HTML only: {error}"
     for name in chapters():
         page = folder / f"{name}.html"
         page.write_text(slides_of(name), encoding="utf-8")
         if program:
             print_pdf(program, page)
-    kinds = "HTML and PDF" if program else "HTML only: no Chromium or Chrome was found for the PDF"
     print(f"Slides ({kinds}): {folder.as_uri()}/")
     return 0
 
