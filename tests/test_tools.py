@@ -366,4 +366,18 @@ def test_two_runs_are_compared_but_for_timings(tmp_path, monkeypatch, again, tag
     nbformat.write(run_of("0.30", tags), tmp_path / "first.ipynb")
     nbformat.write(run_of(again, tags), tmp_path / "second.ipynb")
     differing = load("reproducible").differing
-    assert differing(tmp_path / "first.ipynb", tmp_path / "second.ipynb") == cells
+    assert list(differing(tmp_path / "first.ipynb", tmp_path / "second.ipynb")) == cells
+
+
+def test_two_runs_may_print_in_other_pieces_and_what_differs_is_shown(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    first, second = run_of("one\ntwo\n"), run_of("one\n")
+    second.cells[0].outputs.append(nbformat.v4.new_output("stream", text="two\n"))
+    nbformat.write(first, tmp_path / "first.ipynb")
+    nbformat.write(second, tmp_path / "second.ipynb")
+    differing = load("reproducible").differing
+    assert differing(tmp_path / "first.ipynb", tmp_path / "second.ipynb") == {}
+    second.cells[0].outputs[1].text = "three\n"
+    nbformat.write(second, tmp_path / "second.ipynb")
+    lines = differing(tmp_path / "first.ipynb", tmp_path / "second.ipynb")["one"]
+    assert [line[0] for line in lines] == ["-", "+"] and "three" in lines[1]
