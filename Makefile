@@ -20,9 +20,7 @@ $(READY): requirements.txt pyproject.toml
 
 book: $(READY) ## build the site, warnings as errors, and print where it is
 	$(RUN) tools/notebooks.py
-	rm -rf $(SITE) _build/.doctrees
-	$(VENV)/bin/jupyter-book build . -W -n --keep-going --quiet
-	@echo "The book: file://$(CURDIR)/$(SITE)/index.html"
+	$(RUN) tools/build.py
 
 test: $(READY) lint ## everything that a change is judged by
 	$(RUN) -m pytest -q
@@ -51,8 +49,7 @@ chapter: $(READY) ## export, lint, test, run and build one chapter: make chapter
 	$(RUN) -m ruff check notebooks/$(C).ipynb
 	$(RUN) -m pytest -q $(wildcard tests/test_$(C)*.py) tests/test_book.py
 	$(RUN) tools/notebooks.py --force $(C)
-	$(VENV)/bin/jupyter-book build . -W -n --keep-going --quiet
-	@echo "The page: file://$(CURDIR)/$(SITE)/notebooks/$(C).html"
+	$(RUN) tools/build.py --update $(C)
 
 check-site: $(READY) ## check the built site: pages there and not shrunken, links, sizes, policies
 	$(RUN) tools/check_site.py $(SITE)

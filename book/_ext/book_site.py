@@ -33,6 +33,11 @@ def add_buttons(app, config):
         options["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
 
 
+def find_results(app, config):
+    """The notebooks' cache is in one place, wherever the site is written."""
+    config.nb_execution_cache_path = str(Path(app.srcdir) / "_build" / ".jupyter_cache")
+
+
 def use_tested_results(app):
     """Build from what was tested: put current results into the notebooks' cache, take others out."""
     path = Path(app.srcdir) / "tools" / "notebooks.py"
@@ -84,6 +89,7 @@ def setup(app):
     app.add_css_file("book.css", priority=900)
     app.add_js_file("page.js", loading_method="defer")
     app.connect("config-inited", add_buttons)
+    app.connect("config-inited", find_results)
     app.connect("builder-inited", use_tested_results)
     app.add_config_value("book_policy", {}, "html")
     # Late, so that what other extensions put into the pages is under the policy too.
