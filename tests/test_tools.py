@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -381,3 +382,45 @@ def test_two_runs_may_print_in_other_pieces_and_what_differs_is_shown(tmp_path, 
     nbformat.write(second, tmp_path / "second.ipynb")
     lines = differing(tmp_path / "first.ipynb", tmp_path / "second.ipynb")["one"]
     assert [line[0] for line in lines] == ["-", "+"] and "three" in lines[1]
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """tools/build.py on a folder with a built site of one page, and a program in the place of Jupyter Book."""
+    build = load("build")
+    monkeypatch.setattr(build, "BUILD", tmp_path / "_build")
+    monkeypatch.setattr(build, "NEXT", tmp_path / "_build" / "next")
+    for part in build.PARTS:
+        (build.BUILD / part).mkdir(parents=True)
+        (build.BUILD / part / "page").write_text("former")
+
+    def run(after, update=False):
+        code = f"""
+import os, signal, sys
+for part in {build.PARTS}:
+    os.makedirs(part, exist_ok=True)
+    with open(os.path.join(part, "page"), "a") as page:
+        page.write(" new")
+{after}"""
+        made = build.NEXT / "_build"
+        command = f"import os; os.makedirs({str(made)!r}, exist_ok=True); os.chdir({str(made)!r})"
+        return build.build([sys.executable, "-c", command + code], update)
+
+    return build, run
+
+
+@pytest.mark.parametrize("after", ["sys.exit(3)", "os.abort()"])
+def test_a_site_that_fails_or_is_killed_leaves_the_former_whole(site, after):
+    build, run = site
+    for _ in range(2):
+        assert run(after) != 0
+        assert [(build.BUILD / part / "page").read_text() for part in build.PARTS] == ["former"] * 2
+    assert run("") == 0
+    assert (build.BUILD / "html" / "page").read_text() == " new"
+    assert not build.NEXT.exists()
+
+
+def test_an_update_begins_with_what_is_there(site):
+    build, run = site
+    assert run("", update=True) == 0
+    assert [(build.BUILD / part / "page").read_text() for part in build.PARTS] == ["former new"] * 2

@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import book_delivery as delivery
+import zmq
+from jupyter_client import KernelManager
 
 ADDRESS = re.compile(r'\b(href|src|action|data-content_root)="([^"]*)"')
 
@@ -36,6 +38,12 @@ def add_buttons(app, config):
 def find_results(app, config):
     """The notebooks' cache is in one place, wherever the site is written."""
     config.nb_execution_cache_path = str(Path(app.srcdir) / "_build" / ".jupyter_cache")
+
+
+def encrypt_kernels(app, config):
+    """A page's kernel talks to the build encrypted where both can: otherwise it complains on stderr."""
+    if zmq.has("curve") and "transport_encryption" in KernelManager.class_trait_names():
+        KernelManager.transport_encryption.default_value = "auto"
 
 
 def use_tested_results(app):
@@ -90,6 +98,7 @@ def setup(app):
     app.add_js_file("page.js", loading_method="defer")
     app.connect("config-inited", add_buttons)
     app.connect("config-inited", find_results)
+    app.connect("config-inited", encrypt_kernels)
     app.connect("builder-inited", use_tested_results)
     app.add_config_value("book_policy", {}, "html")
     # Late, so that what other extensions put into the pages is under the policy too.
