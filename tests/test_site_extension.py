@@ -71,7 +71,7 @@ CONFIG = {
     "bibtex_default_style": "book",
     "bibtex_reference_style": "label",
     "myst_heading_anchors": 3,
-    "mathjax_path": "mathjax/startup.js",
+    "mathjax_path": "math.js",
     "html_static_path": [str(ROOT / "book" / "_static")],
 }
 INTRO = """# A tiny book
@@ -413,7 +413,7 @@ PAGE = """<html><head>
     <script src="_static/documentation_options.js?v=1"></script>
     <script>let one = 1</script>
     <script>window.MathJax = {"a": 1}</script>
-    <script defer="defer" src="_static/mathjax/startup.js"></script>
+    <script defer="defer" src="_static/math.js"></script>
     <script src="_static/searchtools.js"></script>
     <script src="_static/a.js"></script>
     <script async src="_static/b.js"></script>
@@ -428,9 +428,9 @@ def test_a_page_is_tidied(tmp_path):
     assert page.count("viewport") == 1 and "data-print" in page and "onclick" not in page
     assert "<script>theme();\nconst OPTIONS = {};\nlet one = 1;</script>" in page
     assert book_delivery.tidy(page, tmp_path) == page
-    assert "athjax" not in page.lower()
+    assert "athjax" not in page.lower() and "math.js" not in page
     formula = book_delivery.tidy(PAGE.replace("<body>", '<body><span class="math notranslate">'))
-    assert "window.MathJax" in formula and "mathjax/startup.js" in formula
+    assert "window.MathJax" in formula and "_static/math.js" in formula
     assert "searchtools" in book_delivery.tidy(PAGE.replace("<body>", '<div id="search-results">'))
 
 
