@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -319,6 +320,22 @@ def test_front_page_and_weight(build):
     )
     assert not list(site.out.rglob("*.map"))
     assert "selftest.js" in site.budget and "selftest.js" not in site.intro
+
+
+def test_the_project_as_one_file(build, tmp_path):
+    site = build()
+    target = site.out / "deepseek-explained.zip"
+    assert 'href="../deepseek-explained.zip"' in site.budget
+    with zipfile.ZipFile(target) as archive:
+        names = archive.namelist()
+    assert "deepseek-explained/notebooks/budget.ipynb" in names
+    assert not any("_build" in name for name in names)
+    first = target.read_bytes()
+    book_site.pack(site.source, target)
+    assert target.read_bytes() == first
+    tracked = book_site.project_files(ROOT)
+    assert {"README.md", ".ci/run", "deepseek_explained/ledger.toml"} <= set(tracked)
+    assert not any(name.startswith((".venv/", "_build/")) for name in tracked)
 
 
 def sheet(tmp_path, words, **sheets):
