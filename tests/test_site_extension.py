@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,7 +72,7 @@ CONFIG = {
     "bibtex_default_style": "book",
     "bibtex_reference_style": "label",
     "myst_heading_anchors": 3,
-    "mathjax_path": "mathjax/startup.js",
+    "mathjax_path": "math.js",
     "html_static_path": [str(ROOT / "book" / "_static")],
 }
 INTRO = """# A tiny book
@@ -321,6 +322,22 @@ def test_front_page_and_weight(build):
     assert "selftest.js" in site.budget and "selftest.js" not in site.intro
 
 
+def test_the_project_as_one_file(build, tmp_path):
+    site = build()
+    target = site.out / "deepseek-explained.zip"
+    assert 'href="../deepseek-explained.zip"' in site.budget
+    with zipfile.ZipFile(target) as archive:
+        names = archive.namelist()
+    assert "deepseek-explained/notebooks/budget.ipynb" in names
+    assert not any("_build" in name for name in names)
+    first = target.read_bytes()
+    book_site.pack(site.source, target)
+    assert target.read_bytes() == first
+    tracked = book_site.project_files(ROOT)
+    assert {"README.md", ".ci/run", "deepseek_explained/ledger.toml"} <= set(tracked)
+    assert not any(name.startswith((".venv/", "_build/")) for name in tracked)
+
+
 def sheet(tmp_path, words, **sheets):
     """The sheet made of those given, for a site of these words."""
     for name, css in sheets.items():
@@ -413,7 +430,7 @@ PAGE = """<html><head>
     <script src="_static/documentation_options.js?v=1"></script>
     <script>let one = 1</script>
     <script>window.MathJax = {"a": 1}</script>
-    <script defer="defer" src="_static/mathjax/startup.js"></script>
+    <script defer="defer" src="_static/math.js"></script>
     <script src="_static/searchtools.js"></script>
     <script src="_static/a.js"></script>
     <script async src="_static/b.js"></script>
@@ -428,9 +445,9 @@ def test_a_page_is_tidied(tmp_path):
     assert page.count("viewport") == 1 and "data-print" in page and "onclick" not in page
     assert "<script>theme();\nconst OPTIONS = {};\nlet one = 1;</script>" in page
     assert book_delivery.tidy(page, tmp_path) == page
-    assert "athjax" not in page.lower()
+    assert "athjax" not in page.lower() and "math.js" not in page
     formula = book_delivery.tidy(PAGE.replace("<body>", '<body><span class="math notranslate">'))
-    assert "window.MathJax" in formula and "mathjax/startup.js" in formula
+    assert "window.MathJax" in formula and "_static/math.js" in formula
     assert "searchtools" in book_delivery.tidy(PAGE.replace("<body>", '<div id="search-results">'))
 
 

@@ -78,7 +78,7 @@ def open_page(context, address):
     """A page of the book in its final state: loaded, formulas set."""
     page = context.new_page()
     page.goto(address)
-    page.evaluate("window.MathJax?.startup?.promise")
+    page.evaluate("window.typesetAll?.()")
     return page
 
 

@@ -206,7 +206,7 @@ def without_figures(content):
 def first_view(site, path, page):
     """Bytes, compressed, of a page and what it loads, the most that MathJax takes among them."""
     files = {(path.parent / unquote(urlsplit(name).path)).resolve() for name in page.loaded}
-    if any("mathjax" in file.parts for file in files):
+    if any(file.name == "math.js" for file in files):
         files |= set((site / "_static" / "mathjax").rglob("*.js"))
         files |= set((site / "_static" / "mathjax").rglob("MathJax_M*.woff"))
     files = {file for file in files if file.is_file() and "extensions" not in file.parts}

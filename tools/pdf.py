@@ -78,7 +78,7 @@ ASSEMBLE = """async ({ root, parts, title, line }) => {
         if (caption === "Chapters") entry(heading.textContent, heading.parentElement.id, 2);
     }
   }
-  await MathJax.startup.promise;
+  await typesetAll();
   MathJax.typesetClear();
   document.body.replaceChildren(book);
   document.documentElement.dataset.theme = "light";

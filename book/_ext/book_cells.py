@@ -18,6 +18,7 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxRole
 
+PROJECT_ZIP = "deepseek-explained.zip"  # at the top of the site: all that one needs to run the book
 DIRECTIVES = re.compile(r"\A(?:[ \t]*(?:#[ \t]*\|[^\n]*)?(?:\n|\Z))+")
 
 PROMPTS = {"all": "code", "input": "code", "output": "output", "input+output": "{type}"}
@@ -211,8 +212,11 @@ class ChapterHead(SphinxTransform):
 
     def download(self, chapter):
         address = f"../_sources/{self.env.docname}.ipynb"
-        link = f'<a href="{address}" download>Download this chapter as a notebook</a>'
-        return [nodes.raw("", link, format="html")]
+        links = (
+            f'<a href="{address}" download>Download this chapter as a notebook</a>, '
+            f'or <a href="../{PROJECT_ZIP}" download>all that it needs to run</a>'
+        )
+        return [nodes.raw("", links, format="html")]
 
 
 def setup(app):

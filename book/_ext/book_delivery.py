@@ -55,7 +55,7 @@ FROM_MATHJAX = {
 }
 # A script that works on a part of the page, and what the page has if it has that part.
 WHERE_USED = {
-    "startup.js": FORMULA,
+    "math.js": FORMULA,
     "copybutton.js": 'class="highlight',
     "clipboard.min.js": 'class="highlight',
     "togglebutton.js": r'class="(?:[^"]* )?toggle[ "]|class="(?=[^"]*\badmonition\b)(?:[^"]* )?dropdown[ "]',
@@ -68,6 +68,8 @@ MATHJAX_SETTINGS = re.compile(r"[ \t]*<script>window\.MathJax = .*?</script>\n?"
 SCRIPT = re.compile(r'[ \t]*<script\b([^>]*)\bsrc="([^"]*)"[^>]*></script>\n?')
 INLINE = re.compile(r"[ \t]*<script>(.*?)</script>\n?", re.DOTALL)
 STYLE_LINK = re.compile(r'[ \t]*<link (?=[^>]*rel="stylesheet")[^>]*href="([^"]*)"[^>]*>\n?')
+# The theme's script lays out every cell of a page to see which of them scroll; aids.js does so as they come into view.
+SCROLLING = re.compile(r'\["pre","\.nboutput[^\]]*\]\.join\(", "\)')
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 CODE = re.compile(r'<div class="highlight"><pre>.*?</pre>', re.DOTALL)
 SAME = re.compile(r'<span class="(\w+)">[^<]*</span>(?:\s*<span class="\1">[^<]*</span>)+')
@@ -379,7 +381,7 @@ def policy(page, more=""):
         "base-uri": ["'self'"] if "<base " in page else ["'none'"],
     }
     # MathJax writes a style element, figures carry style attributes.
-    if re.search(r'<style\b|\sstyle="|_static/mathjax/', page):
+    if re.search(r'<style\b|\sstyle="|_static/math\.js', page):
         rules["style-src"].append("'unsafe-inline'")
     # The search shows the lines around what it found, from the pages, which it reads with the styles in them.
     if 'id="search-results"' in page:
@@ -423,6 +425,18 @@ def compact_notebooks(folder):
         path.write_text(text, encoding="utf-8")
 
 
+def calm_theme(static):
+    """Leave what scrolls to aids.js: on a phone the theme's way blocks a chapter for a second."""
+    path = static / "scripts" / "pydata-sphinx-theme.js"
+    if path.is_file():
+        code, found = SCROLLING.subn('".none"', path.read_text(encoding="utf-8"))
+        if not found and 'querySelectorAll(".none")' not in code:
+            raise ValueError(
+                f"{path.name}: the list of what scrolls, which aids.js looks after, is not there"
+            )
+        path.write_text(code, encoding="utf-8")
+
+
 def remove_unused(static, pages):
     """Delete what no page asks for."""
     for pattern in [*UNUSED, *(name for name in WHERE_USED if f"/{name}" not in pages)]:
@@ -443,4 +457,5 @@ def deliver(pages, static, more=lambda path: ""):
     for path, page in pages.items():
         path.write_text(with_policy(page, more(path)), encoding="utf-8")
     compact_notebooks(static.parent / "_sources")
+    calm_theme(static)
     remove_unused(static, "".join(pages.values()))

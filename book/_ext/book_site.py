@@ -7,14 +7,18 @@ _config.yml, and not before.
 import html
 import importlib.util
 import re
+import subprocess
+import zipfile
 import zlib
 from pathlib import Path
 from urllib.parse import urljoin
 
 import book_delivery as delivery
 import zmq
+from book_cells import PROJECT_ZIP
 from jupyter_client import KernelManager
 
+NOT_OURS = {".git", ".venv", "_build", "__pycache__"}
 ADDRESS = re.compile(r'\b(href|src|action|data-content_root)="([^"]*)"')
 
 
@@ -78,6 +82,8 @@ def finish(app, exception):
     if exception or app.builder.format != "html":
         return
     out = Path(app.outdir)
+    pack(Path(app.srcdir), out / PROJECT_ZIP)
+    (out / "searchindex.js").unlink(missing_ok=True)  # of the search that ours replaces
     static = out / "_static"
     paths = [path for path in out.rglob("*.html") if "_static" not in path.parts]
     pages = {path: path.read_text(encoding="utf-8") for path in paths}
@@ -85,6 +91,30 @@ def finish(app, exception):
     if root != "index":
         pages[out / "index.html"] = lift(pages[out / f"{root}.html"], root)
     delivery.deliver(pages, static, lambda path: app.config.book_policy.get(docname(path, out), ""))
+
+
+def project_files(source):
+    """Paths of the project's own files, relative to its folder: what git knows, without git all that is not built."""
+    git = ["git", "-C", str(source), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(git, capture_output=True, check=True).stdout.decode().split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        listed = (path.relative_to(source).as_posix() for path in source.rglob("*"))
+        listed = (name for name in listed if not NOT_OURS & set(name.split("/")))
+    return sorted(name for name in listed if (source / name).is_file())
+
+
+def pack(source, target):
+    """The whole project as a zip with a folder inside, the same bytes for the same files."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in project_files(source):
+            entry = zipfile.ZipInfo(
+                f"{target.stem}/{name}"
+            )  # dated 1980, as every zip that has no date
+            executable = 0o111 & (source / name).stat().st_mode
+            entry.external_attr = (0o755 if executable else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, (source / name).read_bytes())
 
 
 def docname(path, out):

@@ -1,4 +1,5 @@
 // What scrolls sideways can be scrolled with the keyboard: it takes the focus while it is too wide for its place.
+// The theme does this for every cell of a page at once, which lays all of them out; here each waits until it shows.
 (() => {
   const watch = new ResizeObserver((changes) => {
     for (const { target } of changes) {
@@ -6,10 +7,11 @@
       else target.removeAttribute("tabindex");
     }
   });
-  const kinds = "mjx-container[display], div.math, pre, .cell_output > .output, .book-table, .figure-data > div, "
+  const kinds = "div.math, pre, .cell_output > .output, .book-table, .figure-data > div, "
     + "figure.wide, .pst-scrollable-table-container";
-  const start = () => document.querySelectorAll(kinds).forEach((node) => watch.observe(node));
-  window.addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(start));
+  const look = (node) => { watch.unobserve(node); watch.observe(node); };
+  window.addEventListener("load", () => document.querySelectorAll(kinds).forEach(look));
+  document.addEventListener("typeset", ({ target }) => { if (target.matches(kinds)) look(target); });
 })();
 
 // On paper everything is open.

@@ -14,9 +14,8 @@ import serve  # noqa: E402
 
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
 TYPESET = """async () => {
-  if (!document.querySelector("script[src*=mathjax]")) return 0;
-  while (!window.MathJax?.startup?.promise) await new Promise((resolve) => setTimeout(resolve, 20));
-  await MathJax.startup.promise;
+  if (!window.typesetAll) return 0;
+  await typesetAll();
   return document.querySelectorAll("mjx-container").length || -1;
 }"""
 
