@@ -182,6 +182,17 @@ def test_a_result_is_kept_used_and_dropped_when_out_of_date(tree, notebooks):
     with pytest.raises(KeyError):
         get_cache(str(notebooks.CACHE)).match_cache_notebook(source)
 
+    # A preview runs nothing: it takes the last outputs, and none for other code.
+    notebooks.fill_cache(preview=True)
+    cache = get_cache(str(notebooks.CACHE))
+    found = cache.get_cache_bundle(cache.match_cache_notebook(source).pk)
+    assert found.nb.cells[1].outputs[0]["text"] == "seen\n"
+    source.cells[1].source = "print('not run')"
+    nbformat.write(source, tree / "notebooks" / "budget.ipynb")
+    notebooks.fill_cache(preview=True)
+    cache = get_cache(str(notebooks.CACHE))
+    assert cache.get_cache_bundle(cache.match_cache_notebook(source).pk).nb.cells[1].outputs == []
+
 
 scoreboard = load("scoreboard")
 
@@ -387,6 +398,7 @@ def test_two_runs_may_print_in_other_pieces_and_what_differs_is_shown(tmp_path, 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """tools/build.py on a folder with a built site of one page, and a program in the place of Jupyter Book."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
     build = load("build")
     monkeypatch.setattr(build, "BUILD", tmp_path / "_build")
     monkeypatch.setattr(build, "NEXT", tmp_path / "_build" / "next")

@@ -1,14 +1,17 @@
 """Build the site into `_build/html`, beside the former one, which stays whole until the new one is done.
 
-`python tools/build.py` builds all; `python tools/build.py --update budget` what has changed since the last build, and
-prints where the page of that chapter is.
+`python tools/build.py` builds all. `python tools/build.py --update budget` builds what has changed since, runs no other
+chapter, and prints where the page of this one is.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import notebooks
 
 BUILD = Path(__file__).resolve().parent.parent / "_build"
 NEXT = BUILD / "next"  # what a failed or interrupted build leaves, its reports included
@@ -26,7 +29,10 @@ def build(command: list[str], update: bool = False) -> int:
         for part in filter(Path.is_dir, (BUILD / part for part in PARTS)):
             shutil.copytree(part, made / part.name)
     # What it says on stdout names the folder that the site will have left.
-    status = subprocess.run(command, cwd=BUILD.parent, stdout=subprocess.DEVNULL).returncode
+    environment = os.environ | ({"BOOK_PREVIEW": "1"} if update else {})
+    status = subprocess.run(
+        command, cwd=BUILD.parent, env=environment, stdout=subprocess.DEVNULL
+    ).returncode
     if status == 0:
         for part in PARTS:
             if (BUILD / part).exists():
@@ -44,6 +50,9 @@ def main() -> int:
     chapter = parser.parse_args().update
     status = build(COMMAND, update=bool(chapter))
     if status == 0:
+        old = [name for name in notebooks.chapters() if not notebooks.is_current(name)]
+        if old:
+            print(f"With old results or none, not run since something changed: {', '.join(old)}")
         page = f"notebooks/{chapter}.html" if chapter else "index.html"
         print(f"The {'page' if chapter else 'book'}: {(BUILD / 'html' / page).as_uri()}")
     return status

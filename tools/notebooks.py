@@ -170,23 +170,32 @@ def run(name: str) -> bool:
     return True
 
 
-def fill_cache() -> None:
-    """Make the cache that the book is built from hold exactly the results that are current."""
+def code_cells(notebook: nbformat.NotebookNode) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def fill_cache(preview: bool = False) -> None:
+    """Make the cache that the book is built from hold exactly the results that are current.
+
+    For a preview it holds all chapters, so that none is run: one that is not current with its last outputs, or with
+    none if its code has changed.
+    """
     cache = get_cache(str(CACHE))
     cache.clear_cache()
     for name in chapters():
-        if not is_current(name):
+        current = is_current(name)
+        if not current and not preview:
             continue
         notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-        executed = nbformat.read(EXECUTED / f"{name}.ipynb", as_version=4)
-        # Text may have been added since: the code cells are the same, or the result would not be current.
-        code = (
-            [cell for cell in book.cells if cell.cell_type == "code"]
-            for book in (notebook, executed)
-        )
-        for cell, result in zip(*code, strict=True):
-            cell.outputs, cell.execution_count = result.outputs, result.execution_count
-        seconds = json.loads((EXECUTED / f"{name}.json").read_text(encoding="utf-8"))["seconds"]
+        cells, results = code_cells(notebook), []
+        if (executed := EXECUTED / f"{name}.ipynb").exists():
+            results = code_cells(nbformat.read(executed, as_version=4))
+        # Text may have been added since: if the code cells are the same, so are the outputs.
+        if [cell.source for cell in cells] == [cell.source for cell in results]:
+            for cell, result in zip(cells, results, strict=True):
+                cell.outputs, cell.execution_count = result.outputs, result.execution_count
+        record = EXECUTED / f"{name}.json"
+        seconds = json.loads(record.read_text(encoding="utf-8"))["seconds"] if current else 0
         bundle = CacheBundleIn(
             notebook, str(NOTEBOOKS / f"{name}.ipynb"), data={"execution_seconds": seconds}
         )

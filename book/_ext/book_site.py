@@ -6,6 +6,7 @@ _config.yml, and not before.
 
 import html
 import importlib.util
+import os
 import re
 import subprocess
 import zipfile
@@ -51,13 +52,16 @@ def encrypt_kernels(app, config):
 
 
 def use_tested_results(app):
-    """Build from what was tested: put current results into the notebooks' cache, take others out."""
+    """Build from what was tested: put current results into the notebooks' cache, take others out.
+
+    With BOOK_PREVIEW in the environment others stay in, so that nothing is run (tools/build.py --update).
+    """
     path = Path(app.srcdir) / "tools" / "notebooks.py"
     if path.is_file():
         spec = importlib.util.spec_from_file_location("tools_notebooks", path)
         notebooks = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(notebooks)
-        notebooks.fill_cache()
+        notebooks.fill_cache(preview="BOOK_PREVIEW" in os.environ)
         notebooks.prepare_matplotlib()
 
 
