@@ -186,12 +186,12 @@ def test_a_result_is_kept_used_and_dropped_when_out_of_date(tree, notebooks):
     notebooks.fill_cache(preview=True)
     cache = get_cache(str(notebooks.CACHE))
     found = cache.get_cache_bundle(cache.match_cache_notebook(source).pk)
-    assert found.nb.cells[1].outputs[0]["text"] == "seen\n"
+    assert found.nb.cells[0].outputs[0]["text"] == "seen\n"
     source.cells[1].source = "print('not run')"
     nbformat.write(source, tree / "notebooks" / "budget.ipynb")
     notebooks.fill_cache(preview=True)
     cache = get_cache(str(notebooks.CACHE))
-    assert cache.get_cache_bundle(cache.match_cache_notebook(source).pk).nb.cells[1].outputs == []
+    assert cache.get_cache_bundle(cache.match_cache_notebook(source).pk).nb.cells[0].outputs == []
 
 
 scoreboard = load("scoreboard")
