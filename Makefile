@@ -4,6 +4,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SITE := _build/html
+# Paths and files are UTF-8, whatever the locale says.
+export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help book test serve lab scoreboard new chapter export lint check-site slides answers bench bench-record experiments reproducible fuzz newest clean test-site pdf screenshots

@@ -65,6 +65,13 @@ def use_tested_results(app):
         notebooks.prepare_matplotlib()
 
 
+def keep_index_out(app):
+    """The index of the search that ours replaces is not delivered; Sphinx wants it back when it builds again."""
+    if app.builder.format == "html":
+        index = Path(app.doctreedir) / "searchindex.js"
+        app.builder.searchindex_filename = os.path.relpath(index, app.outdir)
+
+
 def lift(page, root):
     """The page of document `root` as it reads one or more folders higher: its relative addresses corrected."""
 
@@ -87,7 +94,6 @@ def finish(app, exception):
         return
     out = Path(app.outdir)
     pack(Path(app.srcdir), out / PROJECT_ZIP)
-    (out / "searchindex.js").unlink(missing_ok=True)  # of the search that ours replaces
     static = out / "_static"
     paths = [path for path in out.rglob("*.html") if "_static" not in path.parts]
     pages = {path: path.read_text(encoding="utf-8") for path in paths}
@@ -134,6 +140,7 @@ def setup(app):
     app.connect("config-inited", find_results)
     app.connect("config-inited", encrypt_kernels)
     app.connect("builder-inited", use_tested_results)
+    app.connect("builder-inited", keep_index_out)
     app.add_config_value("book_policy", {}, "html")
     # Late, so that what other extensions put into the pages is under the policy too.
     app.connect("build-finished", finish, priority=900)
