@@ -427,6 +427,7 @@ PAGE = """<html><head>
     <style>p { color: red }</style>
     </noscript>
     <link rel="preload" as="script" href="_static/a.js" />
+    <link rel="next" title="Next" href="next.html" />
     <script src="_static/documentation_options.js?v=1"></script>
     <script>let one = 1</script>
     <script>window.MathJax = {"a": 1}</script>
@@ -440,7 +441,8 @@ PAGE = """<html><head>
 def test_a_page_is_tidied(tmp_path):
     (tmp_path / "documentation_options.js").write_text("const OPTIONS = {};", encoding="utf-8")
     page = book_delivery.tidy(PAGE, tmp_path)
-    assert "noscript" not in page and "preload" not in page and "searchtools" not in page
+    assert not {"noscript", "preload", "next.html"} & set(re.findall(r"[\w.]+", page))
+    assert "searchtools" not in page
     assert '<script defer src="_static/a.js">' in page and "<script async" in page
     assert page.count("viewport") == 1 and "data-print" in page and "onclick" not in page
     assert "<script>theme();\nconst OPTIONS = {};\nlet one = 1;</script>" in page

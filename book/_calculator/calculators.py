@@ -273,8 +273,8 @@ def model_bill(values: dict, draws: int) -> Result:
     )
 
 
-def spread(all_dollars, ends, alt, caption) -> Figure:
-    """The histogram of some draws, with lines at their 5th, 50th and 95th percentile, and its numbers."""
+def spread(what, all_dollars, ends, alt, caption) -> Figure:
+    """The histogram of what the draws gave, with lines at their 5th, 50th and 95th percentile, and its numbers."""
     bins = in_bins([value / 1e6 for value in all_dollars])
     marks = [
         (end / 1e6, f"{name} {dollars(end, 3)}")
@@ -283,7 +283,7 @@ def spread(all_dollars, ends, alt, caption) -> Figure:
     rows = [
         (f"{significant(low)} to {significant(high)}", integer(count)) for low, high, count in bins
     ]
-    table = Table("How many draws fell where", ("million dollars", "draws"), rows)
+    table = Table(f"Where the draws fell: {what}", ("million dollars", "draws"), rows)
     return Figure(histogram(bins, marks, "million dollars"), alt, caption, table)
 
 
@@ -399,6 +399,7 @@ def training_run(values: dict, draws: int) -> Result:
         [
             Table(f"The run ({about})", header, rows),
             spread(
+                "the run",
                 all_dollars,
                 (low, median, high),
                 f"Histogram of the dollars of the run in {about}: from {dollars(low, 3)} (5 %) "
@@ -548,6 +549,7 @@ def whole_cost(values: dict, draws: int) -> Result:
             Table("Each definition", header, ladder),
         ),
         spread(
+            DEFINITIONS[output],
             run.outputs[output],
             (low, median, high),
             f"Histogram of {DEFINITIONS[output]} in {about}. {summary}",
