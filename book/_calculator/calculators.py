@@ -772,7 +772,7 @@ CALCULATORS = {
                     "Rent, dollars per GPU-hour",
                     PRICE,
                     "",
-                    "central: the report's assumption; low and high: the ends that the chapter on the total cost takes",
+                    "central: the report's assumption; low and high: the ends in What everything costs",
                 ),
                 Field(
                     "other_gpu_hours",
