@@ -426,33 +426,40 @@ SHAPES = {
     "Triangular": "most likely the central one",
     "LogNormal": "nine draws in ten lie in between",
 }
-PARTS = {
-    "Hours": (
-        "run_hours",
-        "pre_hours",
-        "r1_hours",
-        "v31_hours",
-        "v32_hours",
-        "long_context_overhead",
-        "v32_post_share",
-    ),
-    "Rent, experiments, data and people": (
-        "rent",
-        "development_factor",
-        "data",
-        "staff",
-        "pay",
-        "project_years",
-    ),
-    "Machines that are bought": (
-        "server_price",
-        "network_share",
-        "life_years",
-        "operation",
-        "occupancy",
-    ),
-    "The fleet": ("cluster_gpus", "hopper_gpus", "a100_gpus", "a100_price", "fleet_years"),
+PARTS = {  # {part: {input: its label}}
+    "Hours": {
+        "run_hours": "V3's hours",
+        "pre_hours": "hours of V3's pre-training",
+        "r1_hours": "R1's hours",
+        "v31_hours": "V3.1's hours",
+        "v32_hours": "V3.2-Exp's hours",
+        "long_context_overhead": "overhead of long contexts",
+        "v32_post_share": "V3.2's post-training, share",
+    },
+    "Rent, experiments, data and people": {
+        "rent": "rent",
+        "development_factor": "factor for experiments",
+        "data": "data",
+        "staff": "number of people",
+        "pay": "pay",
+        "project_years": "years of work",
+    },
+    "Machines that are bought": {
+        "server_price": "price of servers",
+        "network_share": "network, share",
+        "life_years": "years of life",
+        "operation": "operation",
+        "occupancy": "occupancy",
+    },
+    "The fleet": {
+        "cluster_gpus": "GPUs of the cluster",
+        "hopper_gpus": "Hopper GPUs",
+        "a100_gpus": "A100 GPUs",
+        "a100_price": "price of an A100",
+        "fleet_years": "years of operation",
+    },
 }
+LABELS = {name: label for labels in PARTS.values() for name, label in labels.items()}
 
 
 def typed(value: float) -> str:
@@ -461,8 +468,8 @@ def typed(value: float) -> str:
 
 
 def input_fields():
-    for part, names in PARTS.items():
-        for name in names:
+    for part, labels in PARTS.items():
+        for name, label in labels.items():
             one = INPUTS[name]
             kind = type(one).__name__
             for end in KINDS[kind]:
@@ -472,7 +479,7 @@ def input_fields():
                     end,
                     typed(value),
                     exact=value,
-                    group=name.replace("_", " "),
+                    group=label,
                     reason=f"{one.reason} ({SHAPES[kind]}).",
                     part=part,
                 )
@@ -531,7 +538,7 @@ def whole_cost(values: dict, draws: int) -> Result:
     middle = all_costs({name: one.quantile(0.5) for name, one in inputs.items()})[output]
     moved = [
         (
-            swing.name.replace("_", " "),
+            LABELS[swing.name],
             number(swing.low, 1e6),
             number(swing.high, 1e6),
             number(swing.width, 1e6),
@@ -562,7 +569,7 @@ def whole_cost(values: dict, draws: int) -> Result:
                 intervals(
                     [
                         (
-                            swing.name.replace("_", " "),
+                            LABELS[swing.name],
                             f"{dollars(swing.low, 3)} to {dollars(swing.high, 3)}",
                             min(swing.low, swing.high) / 1e6,
                             None,
@@ -576,7 +583,7 @@ def whole_cost(values: dict, draws: int) -> Result:
                 f"Tornado of {DEFINITIONS[output]}: each input from its 5th to its 95th percentile, "
                 "the others at their medians. "
                 + "; ".join(
-                    f"{swing.name.replace('_', ' ')} {dollars(swing.low, 3)} to {dollars(swing.high, 3)}"
+                    f"{LABELS[swing.name]} {dollars(swing.low, 3)} to {dollars(swing.high, 3)}"
                     for swing in swings
                 )
                 + ".",
@@ -767,7 +774,7 @@ CALCULATORS = {
                     "Rent, dollars per GPU-hour",
                     PRICE,
                     "",
-                    "central: the report's assumption; low and high: the ends that the chapter on the total cost takes",
+                    "central: the report's assumption; low and high: the ends in What everything costs",
                 ),
                 Field(
                     "other_gpu_hours",
