@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT / "book" / "_ext"), str(ROOT / "tools")]
 import book_cells  # noqa: E402
 import book_delivery  # noqa: E402
 import book_head  # noqa: E402
+import book_scoreboard  # noqa: E402
 import book_search  # noqa: E402
 import book_site  # noqa: E402
 import check_site  # noqa: E402
@@ -280,6 +281,12 @@ def test_reading_minutes():
     ]
     # 1000 words are 5 minutes, 300 lines 5: open 2 x 5 + 5, folded 5 + 10 + 5
     assert book_cells.reading_minutes(cells) == (15, 20, 55)
+
+
+def test_reading_minutes_elsewhere(build):
+    text = "## Exercises\n\n### 1. One (10 minutes)"
+    site = build(f"{text}\n\n{{reading}}`budget`")
+    assert site.warnings == ""
 
 
 def test_chapter_head(build):
@@ -733,6 +740,18 @@ def test_scoreboard_page_and_csv(build, board):
     assert "12 %" in number
     csv = (site.out / "book" / "scoreboard.csv").read_text(encoding="utf-8").splitlines()
     assert csv[0].startswith("id,counts,published_low") and "671.03" in csv[1] and len(csv) == 2
+
+
+def test_the_scoreboard_begins_with_what_is_off(monkeypatch):
+    rows = {
+        "v3.layers": {"derived": 61.0, "why": ""},
+        "v3.total_pub": {"derived": 700e9, "why": "counted otherwise"},
+        "v3.vocab": {"derived": 1.0, "why": ""},
+    }
+    text = json.dumps({"figures": rows})
+    path = SimpleNamespace(read_text=lambda encoding: text)
+    monkeypatch.setattr(book_scoreboard, "board_path", lambda app: path)
+    assert list(book_scoreboard.read_board(None)) == ["v3.vocab", "v3.total_pub", "v3.layers"]
 
 
 def test_scoreboard_of_an_unknown_figure_is_reported(build, board):
