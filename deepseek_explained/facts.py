@@ -257,7 +257,8 @@ class Comparison:
         ends = (self.figure.low, self.figure.high)
         published = max(len(end.as_tuple().digits) for end in ends if end.is_finite())
         number = self.derived / float(self.figure.scale)
-        digits = max(digits, published + more, len(f"{abs(number):.0f}"))
+        whole = len(f"{abs(number):.0f}")  # written out, but for numbers that nobody reads so
+        digits = max(digits, published + more, whole if whole <= 15 else 0)
         return f"{number:,.{digits}g}"
 
     def __str__(self) -> str:

@@ -3,9 +3,9 @@
 # %% auto #0
 __all__ = ['HOURS_PER_YEAR', 'NORMAL', 'Z_95', 'Distribution', 'GPU_WATTS', 'FLEET_GPUS', 'V3', 'INPUTS', 'DEFINITIONS', 'GROUPS',
            'LARGEST_VALUE', 'TAIL', 'Constant', 'Uniform', 'Triangular', 'LogNormal', 'rented_cost',
-           'owned_dollars_per_hour', 'break_even_utilisation', 'fleet_capex', 'electricity_per_year',
-           'hours_at_context', 'sparse_training_flops_per_token', 'sparse_hours', 'operation_range', 'rungs', 'costs',
-           'Group', 'Draws', 'percentiles', 'simulate', 'Swing', 'tornado', 'rank_correlation']
+           'owned_dollars_per_hour', 'break_even_occupancy', 'fleet_capex', 'electricity_per_year', 'hours_at_context',
+           'sparse_training_flops_per_token', 'sparse_hours', 'operation_range', 'rungs', 'costs', 'Group', 'Draws',
+           'percentiles', 'simulate', 'Swing', 'tornado', 'rank_correlation']
 
 # %% ../notebooks/total_cost.ipynb #d5c67b35
 """What a model costs beyond the rent of its final run: definitions of cost, uncertain inputs, a seeded Monte Carlo run.
@@ -36,8 +36,9 @@ from deepseek_explained.config import (
     whole_number,
 )
 from .facts import fact
+from .training_cost import HOURS_PER_DAY
 
-HOURS_PER_YEAR = 24 * 365
+HOURS_PER_YEAR = 365 * HOURS_PER_DAY
 NORMAL = NormalDist()
 
 
@@ -165,7 +166,7 @@ def owned_dollars_per_hour(
     return yearly / (HOURS_PER_YEAR * occupancy)
 
 
-def break_even_utilisation(
+def break_even_occupancy(
     gpu_price: float, life_years: float, operation: float, rent: float
 ) -> float:
     """Occupancy above which owning is cheaper than renting; above 1: renting always is."""
@@ -411,8 +412,8 @@ INPUTS: dict[str, Distribution] = {
 
 # %% ../notebooks/total_cost.ipynb #fa6d1e97
 DEFINITIONS = {
-    "run": "marginal rental: the final run of V3",
-    "runs": "marginal rental: the final runs of V3, R1, V3.1 and V3.2",
+    "run": "rented run: the final run of V3",
+    "runs": "rented run: the final runs of V3, R1, V3.1 and V3.2",
     "programme": "programme compute: these runs, experiments and failures, all rented",
     "development": "development: programme compute, people and data",
     "amortised": "amortised: the final run of V3 on bought machines",

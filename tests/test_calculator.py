@@ -71,7 +71,8 @@ def test_the_ladder_is_the_chapters_simulation():
         assert found[text] == draws.percentiles(name)
     swings = total_cost.tornado("fleet")
     shown = rows("whole-cost", "One input at a time", definition="fleet", n_draws="10")
-    assert list(shown) == [swing.name.replace("_", " ") for swing in swings]
+    assert list(shown) == [calculators.LABELS[swing.name] for swing in swings]
+    assert calculators.LABELS["v31_hours"] == "V3.1's hours"
     assert [row[:2] for row in shown.values()] == [[swing.low, swing.high] for swing in swings]
 
 

@@ -211,6 +211,7 @@ def test_a_derived_number_is_printed_to_as_many_digits_as_asked():
     assert (
         facts.compare("isca.kv_llama_ratio", 12_345.6).derived_to(3) == "12,346"
     )  # never 1.23e+04
+    assert facts.compare("llama31.flop_405b", 3.7988e25).derived_number == "3.7988e+25"
 
 
 def test_a_lead_is_text_and_explains_nothing():

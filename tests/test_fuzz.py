@@ -133,7 +133,7 @@ FUNCTIONS = {
     total_cost.owned_dollars_per_hour: (
         dict(gpu_price=number, life_years=number, operation=number, occupancy=share),
     ),
-    total_cost.break_even_utilisation: (
+    total_cost.break_even_occupancy: (
         dict(gpu_price=number, life_years=number, operation=number, rent=number),
     ),
     total_cost.fleet_capex: (

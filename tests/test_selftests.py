@@ -66,6 +66,31 @@ def test_a_self_test_has_ten_sound_questions(path):
     assert len(places) >= 3 and max(places.values()) <= 5, places
 
 
+def longest_is_right(options, right):
+    """Whether the right option is longer than every other; None unless all options are worded."""
+    if not all(len(re.findall(r"[^\W\d_]{2,}", text)) >= 2 for text in options.values()):
+        return None
+    return all(
+        len(options[right]) > len(text) for letter, text in options.items() if letter != right
+    )
+
+
+def test_the_longest_option_is_no_guide():
+    items = [item for path in NOTEBOOKS for item in section(path, "Test yourself")]
+    guesses = [longest_is_right(options, right) for _, options, right, _ in map(question, items)]
+    worded = [guess for guess in guesses if guess is not None]
+    assert len(worded) > 30
+    assert sum(worded) <= 0.4 * len(worded)
+
+
+def test_which_option_is_the_longest():
+    options = {"A": "it grows", "B": "it grows a lot", "C": "it falls"}
+    assert longest_is_right(options, "B")
+    assert not longest_is_right(options, "A")
+    assert not longest_is_right(options | {"C": "it grows a bit"}, "B")
+    assert longest_is_right(options | {"C": "0.5"}, "B") is None
+
+
 SOUND = """What is it?
 
    - **A.** this

@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT / "book" / "_ext"), str(ROOT / "tools")]
 import book_cells  # noqa: E402
 import book_delivery  # noqa: E402
 import book_head  # noqa: E402
+import book_scoreboard  # noqa: E402
 import book_search  # noqa: E402
 import book_site  # noqa: E402
 import check_site  # noqa: E402
@@ -282,6 +283,12 @@ def test_reading_minutes():
     assert book_cells.reading_minutes(cells) == (15, 20, 55)
 
 
+def test_reading_minutes_elsewhere(build):
+    text = "## Exercises\n\n### 1. One (10 minutes)"
+    site = build(f"{text}\n\n{{reading}}`budget`")
+    assert site.warnings == ""
+
+
 def test_chapter_head(build):
     (build().source / "_toc.yml").write_text(
         "root: book/intro\nparts: [{chapters: [{file: notebooks/before}, {file: notebooks/budget}]}]"
@@ -427,6 +434,7 @@ PAGE = """<html><head>
     <style>p { color: red }</style>
     </noscript>
     <link rel="preload" as="script" href="_static/a.js" />
+    <link rel="next" title="Next" href="next.html" />
     <script src="_static/documentation_options.js?v=1"></script>
     <script>let one = 1</script>
     <script>window.MathJax = {"a": 1}</script>
@@ -440,7 +448,8 @@ PAGE = """<html><head>
 def test_a_page_is_tidied(tmp_path):
     (tmp_path / "documentation_options.js").write_text("const OPTIONS = {};", encoding="utf-8")
     page = book_delivery.tidy(PAGE, tmp_path)
-    assert "noscript" not in page and "preload" not in page and "searchtools" not in page
+    assert not {"noscript", "preload", "next.html"} & set(re.findall(r"[\w.]+", page))
+    assert "searchtools" not in page
     assert '<script defer src="_static/a.js">' in page and "<script async" in page
     assert page.count("viewport") == 1 and "data-print" in page and "onclick" not in page
     assert "<script>theme();\nconst OPTIONS = {};\nlet one = 1;</script>" in page
@@ -731,6 +740,18 @@ def test_scoreboard_page_and_csv(build, board):
     assert "12 %" in number
     csv = (site.out / "book" / "scoreboard.csv").read_text(encoding="utf-8").splitlines()
     assert csv[0].startswith("id,counts,published_low") and "671.03" in csv[1] and len(csv) == 2
+
+
+def test_the_scoreboard_begins_with_what_is_off(monkeypatch):
+    rows = {
+        "v3.layers": {"derived": 61.0, "why": ""},
+        "v3.total_pub": {"derived": 700e9, "why": "counted otherwise"},
+        "v3.vocab": {"derived": 1.0, "why": ""},
+    }
+    text = json.dumps({"figures": rows})
+    path = SimpleNamespace(read_text=lambda encoding: text)
+    monkeypatch.setattr(book_scoreboard, "board_path", lambda app: path)
+    assert list(book_scoreboard.read_board(None)) == ["v3.vocab", "v3.total_pub", "v3.layers"]
 
 
 def test_scoreboard_of_an_unknown_figure_is_reported(build, board):

@@ -26,7 +26,7 @@ from deepseek_explained.total_cost import (
     Triangular,
     Uniform,
     amount,
-    break_even_utilisation,
+    break_even_occupancy,
     costs,
     electricity_per_year,
     fleet_capex,
@@ -683,16 +683,16 @@ def test_percentiles_against_numpy():
 def test_owned_hour_by_hand():
     assert owned_dollars_per_hour(35_040, 4, 0) == 1  # 8,760 dollars a year
     assert owned_dollars_per_hour(35_040, 4, 8_760, occupancy=0.5) == 4
-    assert break_even_utilisation(35_040, 4, 0, 2) == 0.5
-    assert break_even_utilisation(35_040, 4, 8_760, 1) == 2  # renting always cheaper
+    assert break_even_occupancy(35_040, 4, 0, 2) == 0.5
+    assert break_even_occupancy(35_040, 4, 8_760, 1) == 2  # renting always cheaper
 
 
-def test_at_the_break_even_utilisation_the_lines_cross():
+def test_at_the_break_even_occupancy_the_lines_cross():
     draw = random.Random(0)
     for _ in range(100):
         price, years, operation = draw.uniform(1e3, 1e5), draw.uniform(1, 8), draw.uniform(0, 5e3)
         rent = owned_dollars_per_hour(price, years, operation) * draw.uniform(1.01, 20)
-        crossing = break_even_utilisation(price, years, operation, rent)
+        crossing = break_even_occupancy(price, years, operation, rent)
         assert 0 < crossing < 1
         assert owned_dollars_per_hour(price, years, operation, crossing) == pytest.approx(rent)
 
@@ -732,7 +732,7 @@ NAN, INF = math.nan, math.inf
         (lambda: owned_dollars_per_hour(1, 0, 1), "life_years"),
         (lambda: owned_dollars_per_hour(-1, 1, 1), "gpu_price"),
         (lambda: owned_dollars_per_hour(1, 1, NAN), "operation"),
-        (lambda: break_even_utilisation(1, 1, 1, 0), "rent"),
+        (lambda: break_even_occupancy(1, 1, 1, 0), "rent"),
         (lambda: fleet_capex({"H900": 1}, {"H900": 1}), "gpu"),
         (lambda: fleet_capex({"H800": 1}, {}), "prices"),
         (lambda: fleet_capex({"H800": -1}, {"H800": 1}), "H800"),

@@ -273,8 +273,8 @@ def model_bill(values: dict, draws: int) -> Result:
     )
 
 
-def spread(all_dollars, ends, alt, caption) -> Figure:
-    """The histogram of some draws, with lines at their 5th, 50th and 95th percentile, and its numbers."""
+def spread(what, all_dollars, ends, alt, caption) -> Figure:
+    """The histogram of what the draws gave, with lines at their 5th, 50th and 95th percentile, and its numbers."""
     bins = in_bins([value / 1e6 for value in all_dollars])
     marks = [
         (end / 1e6, f"{name} {dollars(end, 3)}")
@@ -283,7 +283,7 @@ def spread(all_dollars, ends, alt, caption) -> Figure:
     rows = [
         (f"{significant(low)} to {significant(high)}", integer(count)) for low, high, count in bins
     ]
-    table = Table("How many draws fell where", ("million dollars", "draws"), rows)
+    table = Table(f"Where the draws fell: {what}", ("million dollars", "draws"), rows)
     return Figure(histogram(bins, marks, "million dollars"), alt, caption, table)
 
 
@@ -399,6 +399,7 @@ def training_run(values: dict, draws: int) -> Result:
         [
             Table(f"The run ({about})", header, rows),
             spread(
+                "the run",
                 all_dollars,
                 (low, median, high),
                 f"Histogram of the dollars of the run in {about}: from {dollars(low, 3)} (5 %) "
@@ -425,33 +426,40 @@ SHAPES = {
     "Triangular": "most likely the central one",
     "LogNormal": "nine draws in ten lie in between",
 }
-PARTS = {
-    "Hours": (
-        "run_hours",
-        "pre_hours",
-        "r1_hours",
-        "v31_hours",
-        "v32_hours",
-        "long_context_overhead",
-        "v32_post_share",
-    ),
-    "Rent, experiments, data and people": (
-        "rent",
-        "development_factor",
-        "data",
-        "staff",
-        "pay",
-        "project_years",
-    ),
-    "Machines that are bought": (
-        "server_price",
-        "network_share",
-        "life_years",
-        "operation",
-        "occupancy",
-    ),
-    "The fleet": ("cluster_gpus", "hopper_gpus", "a100_gpus", "a100_price", "fleet_years"),
+PARTS = {  # {part: {input: its label}}
+    "Hours": {
+        "run_hours": "V3's hours",
+        "pre_hours": "hours of V3's pre-training",
+        "r1_hours": "R1's hours",
+        "v31_hours": "V3.1's hours",
+        "v32_hours": "V3.2-Exp's hours",
+        "long_context_overhead": "overhead of long contexts",
+        "v32_post_share": "V3.2's post-training, share",
+    },
+    "Rent, experiments, data and people": {
+        "rent": "rent",
+        "development_factor": "factor for experiments",
+        "data": "data",
+        "staff": "number of people",
+        "pay": "pay",
+        "project_years": "years of work",
+    },
+    "Machines that are bought": {
+        "server_price": "price of servers",
+        "network_share": "network, share",
+        "life_years": "years of life",
+        "operation": "operation",
+        "occupancy": "occupancy",
+    },
+    "The fleet": {
+        "cluster_gpus": "GPUs of the cluster",
+        "hopper_gpus": "Hopper GPUs",
+        "a100_gpus": "A100 GPUs",
+        "a100_price": "price of an A100",
+        "fleet_years": "years of operation",
+    },
 }
+LABELS = {name: label for labels in PARTS.values() for name, label in labels.items()}
 
 
 def typed(value: float) -> str:
@@ -460,8 +468,8 @@ def typed(value: float) -> str:
 
 
 def input_fields():
-    for part, names in PARTS.items():
-        for name in names:
+    for part, labels in PARTS.items():
+        for name, label in labels.items():
             one = INPUTS[name]
             kind = type(one).__name__
             for end in KINDS[kind]:
@@ -471,7 +479,7 @@ def input_fields():
                     end,
                     typed(value),
                     exact=value,
-                    group=name.replace("_", " "),
+                    group=label,
                     reason=f"{one.reason} ({SHAPES[kind]}).",
                     part=part,
                 )
@@ -530,7 +538,7 @@ def whole_cost(values: dict, draws: int) -> Result:
     middle = all_costs({name: one.quantile(0.5) for name, one in inputs.items()})[output]
     moved = [
         (
-            swing.name.replace("_", " "),
+            LABELS[swing.name],
             number(swing.low, 1e6),
             number(swing.high, 1e6),
             number(swing.width, 1e6),
@@ -548,6 +556,7 @@ def whole_cost(values: dict, draws: int) -> Result:
             Table("Each definition", header, ladder),
         ),
         spread(
+            DEFINITIONS[output],
             run.outputs[output],
             (low, median, high),
             f"Histogram of {DEFINITIONS[output]} in {about}. {summary}",
@@ -560,7 +569,7 @@ def whole_cost(values: dict, draws: int) -> Result:
                 intervals(
                     [
                         (
-                            swing.name.replace("_", " "),
+                            LABELS[swing.name],
                             f"{dollars(swing.low, 3)} to {dollars(swing.high, 3)}",
                             min(swing.low, swing.high) / 1e6,
                             None,
@@ -574,7 +583,7 @@ def whole_cost(values: dict, draws: int) -> Result:
                 f"Tornado of {DEFINITIONS[output]}: each input from its 5th to its 95th percentile, "
                 "the others at their medians. "
                 + "; ".join(
-                    f"{swing.name.replace('_', ' ')} {dollars(swing.low, 3)} to {dollars(swing.high, 3)}"
+                    f"{LABELS[swing.name]} {dollars(swing.low, 3)} to {dollars(swing.high, 3)}"
                     for swing in swings
                 )
                 + ".",
@@ -765,7 +774,7 @@ CALCULATORS = {
                     "Rent, dollars per GPU-hour",
                     PRICE,
                     "",
-                    "central: the report's assumption; low and high: the ends that the chapter on the total cost takes",
+                    "central: the report's assumption; low and high: the ends in What everything costs",
                 ),
                 Field(
                     "other_gpu_hours",

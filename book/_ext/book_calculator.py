@@ -166,7 +166,7 @@ def form(calculator):
             body = f"<details><summary>{html.escape(part)}</summary><div>{body}</div></details>"
         parts.append(body)
     label = f"Inputs: {calculator.key.replace('-', ' ')}"
-    return f'<form aria-label="{label}" hidden>{"".join(parts)}{BUTTONS}</form>'
+    return f'<form aria-label="{label}">{"".join(parts)}{BUTTONS}</form>'
 
 
 BUTTONS = """<p class="calculator-message" data-general hidden></p><p class="calculator-buttons">

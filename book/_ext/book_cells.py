@@ -2,7 +2,8 @@
 
 Under the title of a chapter stands which of the chapters it is, on which it builds, how long reading takes, what
 running it took ("about 42 s and 0.9 GB of memory, measured when this page was built (2 cores, Linux x86_64,
-Python 3.11)"), and the notebook to download. The role {run-cost}`budget` prints what running took elsewhere.
+Python 3.11)"), and the notebook to download. The role {run-cost}`budget` prints what running took elsewhere,
+{reading}`budget` the minutes that reading and exercises take.
 """
 
 import html
@@ -104,6 +105,15 @@ def run_cost(env, chapter):
 class RunCost(SphinxRole):
     def run(self):
         return run_cost(self.env, self.text.strip()), []
+
+
+class Reading(SphinxRole):
+    def run(self):
+        path = Path(self.env.srcdir) / "notebooks" / f"{self.text.strip()}.ipynb"
+        self.env.note_dependency(str(path))
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        shown, _, exercises = reading_minutes(cells)
+        return [nodes.Text(f"{shown}; {exercises}")], []
 
 
 def add_script(app, pagename, templatename, context, doctree):
@@ -224,6 +234,7 @@ def setup(app):
     app.add_transform(CodeCells)
     app.add_transform(ChapterHead)
     app.add_role("run-cost", RunCost())
+    app.add_role("reading", Reading())
     app.connect("html-page-context", add_script)
     app.add_js_file("aids.js", loading_method="defer")
     app.add_node(HideCodeCellNode, override=True, html=(open_folded, close_folded))

@@ -76,6 +76,8 @@ SAME = re.compile(r'<span class="(\w+)">[^<]*</span>(?:\s*<span class="\1">[^<]*
 USE = re.compile(r"var\(\s*(--[\w-]+)")
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n?')
 PRELOAD = re.compile(r'[ \t]*<link rel="preload" as="script"[^>]*>\n?')
+# Firefox would fetch the next page at once, and its console would tell that the policy forbids it.
+NEIGHBOURS = re.compile(r'[ \t]*<link rel="(?:next|prev)"[^>]*>\n?')
 NOSCRIPT = re.compile(
     r"\s*(?:<!--(?:(?!-->).)*-->\s*)?<noscript>\s*<style>.*?</noscript>", re.DOTALL
 )
@@ -313,7 +315,8 @@ def plain_code(page, colours):
 
 def tidy(page, static=None, colours=None):
     """One page without what it does not need, its scripts deferred, its sidebar a landmark."""
-    page = NOSCRIPT.sub("", PRELOAD.sub("", page))
+    for unwanted in (NOSCRIPT, PRELOAD, NEIGHBOURS):
+        page = unwanted.sub("", page)
     first = VIEWPORT.search(page)
     if first:
         rest = VIEWPORT.sub("", page[first.end() :])

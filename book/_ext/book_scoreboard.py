@@ -22,6 +22,7 @@ from sphinx.util.osutil import relative_uri
 
 from deepseek_explained import facts
 
+WORST_FIRST = ("off, unexplained", "off, explained", "exact", "within rounding", "inside")
 HEADER = ("figure", "published", "derived", "difference", "verdict", "where")
 VERDICTS = {
     "exact": "the same number",
@@ -37,12 +38,13 @@ def board_path(app):
 
 
 def read_board(app):
-    """Key -> (Comparison, row), sorted by id; several rows of one figure keep their order."""
+    """Key -> (Comparison, row), what is off first, then by id; several rows of one figure keep their order."""
     rows = json.loads(board_path(app).read_text(encoding="utf-8"))["figures"]
-    return {
+    board = {
         key: (facts.compare(key.split("#")[0], row["derived"], row["why"]), row)
         for key, row in sorted(rows.items())
     }
+    return dict(sorted(board.items(), key=lambda entry: WORST_FIRST.index(entry[1][0].verdict)))
 
 
 def address(app, docname, row):
@@ -69,7 +71,7 @@ class Scoreboard(SphinxDirective):
         )
         choices = "".join(f"<option>{verdict}</option>" for verdict in VERDICTS)
         orders = "".join(
-            f'<option value="{column}">{name}</option>'
+            f'<option value="{column}"{" selected" * (name == "verdict")}>{name}</option>'
             for column, name in enumerate(HEADER)
             if name not in ("published", "derived")  # figures of different units have no order
         )
@@ -99,12 +101,12 @@ class Scoreboard(SphinxDirective):
         said.append(row["same_source"] and "Arithmetic within one source.")
         notes = "".join(f'<div class="why">{html.escape(text)}</div>' for text in said if text)
         how = f'<div class="counts">{html.escape(row["label"])}</div>' if row["label"] else ""
-        order = list(VERDICTS).index(comparison.verdict)
+        order = WORST_FIRST.index(comparison.verdict)
         cells = (
             f"{html.escape(figure.counts)}"
             f'<div class="counts"><a href="ledger.html#{figure.id}">{figure.id}</a></div>',
-            html.escape(str(figure)),
-            f"{html.escape(comparison.derived_to(3, more=1))}{how}",
+            html.escape(str(figure).replace("E+", "e")),
+            f"{html.escape(comparison.derived_to(3, more=1).replace('e+', 'e'))}{how}",
             f'<span data-sort="{abs(comparison.difference):.12g}">{comparison.difference:+.2%}</span>',
             f'<span data-sort="{order}">{comparison.verdict}</span>{notes}',
             f'<a href="{address(self.env.app, self.env.docname, row)}">{Path(row["page"]).name}</a>',

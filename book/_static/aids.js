@@ -11,7 +11,7 @@
     + "figure.wide, .pst-scrollable-table-container";
   const look = (node) => { watch.unobserve(node); watch.observe(node); };
   window.addEventListener("load", () => document.querySelectorAll(kinds).forEach(look));
-  document.addEventListener("typeset", ({ target }) => { if (target.matches(kinds)) look(target); });
+  document.addEventListener("typeset", (event) => event.target.querySelectorAll("mjx-container[display]").forEach(look));
 })();
 
 // On paper everything is open.

@@ -178,7 +178,6 @@
     };
     form.addEventListener("click", (event) => actions[event.target.dataset.do]?.());
 
-    form.hidden = false;
     return one;
   };
 
