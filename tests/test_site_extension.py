@@ -312,6 +312,9 @@ def test_search_sections(build):
     assert "v3.total_pub" in [row[2] for row in rows]
     search_page = (site.out / "search.html").read_text(encoding="utf-8")
     assert "sections.js" in search_page and "searchindex.js" not in search_page
+    # Sphinx warns when it builds some pages again and finds no index of the others.
+    index = site.out / site.app.builder.searchindex_filename
+    assert index.is_file() and not list(site.out.rglob("searchindex.js"))
 
 
 def test_front_page_and_weight(build):
