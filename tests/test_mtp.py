@@ -636,8 +636,9 @@ def test_held_out_files_are_not_trained_on():
     train, held_out = library_split()
     assert 0.05 < len(held_out) / len(train) < 0.25
     whole, apart = bytes(train.tolist()), bytes(held_out.tolist())
-    for start in range(0, len(apart) - 400, len(apart) // 20):
-        assert apart[start : start + 400] not in whole
+    starts = range(0, len(apart) - 400, len(apart) // 20)
+    # In Python 3.12 sunau.py has a passage of its documentation in common with wave.py.
+    assert sum(apart[start : start + 400] in whole for start in starts) <= 1
 
 
 def test_a_star_is_one_and_the_path_leads_to_its_goal():
