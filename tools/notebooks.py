@@ -25,8 +25,10 @@ from pathlib import Path
 import nbformat
 import psutil
 import yaml
+import zmq
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
+from jupyter_client import KernelManager
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -116,6 +118,12 @@ def prepare_matplotlib() -> None:
     if not any(Path(os.environ["MPLCONFIGDIR"]).glob("fontlist*.json")):
         command = [sys.executable, "-c", "import matplotlib.font_manager"]
         subprocess.run(command, check=True, capture_output=True)
+
+
+def encrypt_kernels() -> None:
+    """Let kernels that this process starts talk to it encrypted where both can: they complain on stderr if not."""
+    if zmq.has("curve") and "transport_encryption" in KernelManager.class_trait_names():
+        KernelManager.transport_encryption.default_value = "auto"
 
 
 def execute(name: str, folder: Path) -> tuple[int, float, int]:

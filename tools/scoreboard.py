@@ -22,7 +22,7 @@ from deepseek_explained.facts import compare
 from deepseek_explained.figures import COMPARISONS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from notebooks import EXECUTED, LIMIT, ROOT
+from notebooks import EXECUTED, LIMIT, ROOT, encrypt_kernels
 
 BOARD = ROOT / "book" / "scoreboard.json"
 # From good to bad; a change to the right is a worse verdict.
@@ -52,6 +52,7 @@ def executed(document: str) -> nbformat.NotebookNode:
         return nbformat.read(path, as_version=4)
     text = (ROOT / f"{document}.md").read_text(encoding="utf-8")
     page = read_myst_markdown_notebook(text)
+    encrypt_kernels()
     where = {"metadata": {"path": str(ROOT / "book")}}
     return NotebookClient(page, timeout=LIMIT, kernel_name="python3", resources=where).execute()
 

@@ -15,9 +15,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import book_delivery as delivery
-import zmq
 from book_cells import PROJECT_ZIP
-from jupyter_client import KernelManager
 
 NOT_OURS = {".git", ".venv", "_build", "__pycache__"}
 ADDRESS = re.compile(r'\b(href|src|action|data-content_root)="([^"]*)"')
@@ -45,12 +43,6 @@ def find_results(app, config):
     config.nb_execution_cache_path = str(Path(app.srcdir) / "_build" / ".jupyter_cache")
 
 
-def encrypt_kernels(app, config):
-    """A page's kernel talks to the build encrypted where both can: otherwise it complains on stderr."""
-    if zmq.has("curve") and "transport_encryption" in KernelManager.class_trait_names():
-        KernelManager.transport_encryption.default_value = "auto"
-
-
 def use_tested_results(app):
     """Build from what was tested: put current results into the notebooks' cache, take others out.
 
@@ -63,6 +55,7 @@ def use_tested_results(app):
         spec.loader.exec_module(notebooks)
         notebooks.fill_cache(preview="BOOK_PREVIEW" in os.environ)
         notebooks.prepare_matplotlib()
+        notebooks.encrypt_kernels()
 
 
 def keep_index_out(app):
@@ -138,7 +131,6 @@ def setup(app):
     app.add_js_file("page.js", loading_method="defer")
     app.connect("config-inited", add_buttons)
     app.connect("config-inited", find_results)
-    app.connect("config-inited", encrypt_kernels)
     app.connect("builder-inited", use_tested_results)
     app.connect("builder-inited", keep_index_out)
     app.add_config_value("book_policy", {}, "html")
