@@ -30,6 +30,8 @@ def test_a_figure_knows_its_number_unit_and_rounding():
     assert whole.value == 671e9
     assert whole.rounding == 0.5e9
     assert str(whole) == "671 billion parameters"
+    assert repr(whole) == "<v3.total_pub: 671 billion parameters>"
+    assert whole.quote == whole.note == whole.reason == ""
     printed = figure(value="70.0", unit='"%"')
     assert printed.value == 70
     assert printed.rounding == pytest.approx(0.05)
@@ -52,6 +54,7 @@ def test_intervals_read_as_intervals():
     [
         *(("thousand x", 1e3), ("million x", 1e6), ("billion x", 1e9), ("trillion x", 1e12)),
         *(("KB per token", 1e3), ("GB", 1e9), ("TB/s", 1e12), ("MiB", 2**20), ("TiB", 2**40)),
+        *(("TB", 1e12), ("GiB/s", 2**30), ("TiB/s", 2**40), ("kW", 1e3)),
         *(
             ("GB/s", 1e9),
             ("Gbit/s", 1e9),
