@@ -176,6 +176,7 @@ def test_difference_outside_an_interval_is_to_its_nearer_end():
     assert Comparison(figure(value="[50, 100]"), 150e9).difference == pytest.approx(0.5)
     assert Comparison(figure(value="[50, 100]"), 25e9).difference == pytest.approx(-0.5)
     assert Comparison(figure(value="0"), 1).difference == math.inf
+    assert Comparison(figure(value="0"), 0).difference == 0
 
 
 def test_compare_refuses_what_is_no_number():
@@ -214,6 +215,15 @@ def test_a_derived_number_is_printed_to_as_many_digits_as_asked():
     assert (
         facts.compare("isca.kv_llama_ratio", 12_345.6).derived_to(3) == "12,346"
     )  # never 1.23e+04
+
+
+def test_an_interval_is_met_with_the_digits_of_its_longer_end():
+    assert Comparison(figure(value="[1, 2.345]", unit='"x"'), 1.23456).derived_to(2) == "1.235"
+
+
+def test_a_comparison_claims_nothing_that_was_not_said():
+    for row in (Comparison(figure(), 1), facts.compare("v3.total_pub", 1)):
+        assert (row.why, row.lead, row.circular, row.same_source) == ("", "", False, False)
 
 
 def test_a_lead_is_text_and_explains_nothing():
