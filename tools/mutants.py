@@ -391,7 +391,7 @@ def run(group: str, project: Copy, before: dict, again: bool) -> dict:
     todo = [mutant for name, tree in trees.items() for mutant in mutants(name, tree)]
     if len(modules) > 1:
         todo = chosen(todo, SAMPLE)
-    total = len(todo)
+    tried = Counter(mutant.module for mutant in todo)
     reasons = {key(survivor): survivor["reason"] for survivor in before.get("survivors", [])}
     if again:
         todo = [mutant for mutant in todo if mutant.key in reasons]
@@ -405,9 +405,13 @@ def run(group: str, project: Copy, before: dict, again: bool) -> dict:
             if sys.stderr.isatty():
                 print(f"\r{name} {done}/{len(of)} ", end="", file=sys.stderr, flush=True)
         project.write(name, texts[name])
+    alive = Counter(mutant.module for mutant in survivors)
+    killed = tried - alive
+    by_module = ", ".join(f"{name} {killed[name]} of {tried[name]}" for name in modules)
     return {
-        "mutants": total,
-        "killed": total - len(survivors),
+        "mutants": tried.total(),
+        "killed": killed.total(),
+        **({"by_module": by_module} if len(modules) > 1 else {}),
         "date": date.today().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "minutes": before.get("minutes", 0)
