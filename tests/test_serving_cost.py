@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -298,6 +299,32 @@ def test_batches_that_fit():
     assert whole == int(whole) and whole > 8 * batch_that_fits(
         replace(split, attention_split=1), CONTEXT
     )
+    of_one = CONTEXT * kv_cache_bytes_per_token(split.spec)
+    assert whole * of_one <= 8 * split.room() < (whole + 1) * of_one
+
+
+def test_the_largest_batch_of_gpus_that_share_conversations():
+    """Eight GPUs that split attention hold whole conversations together, so that one holds eighths."""
+    unit = Unit(with_multi_head_attention(V3), 64, attention_split=8)
+
+    def keeps(eighths):
+        return 1 / decode_step(unit, eighths / 8, 1000).bound >= 20
+
+    fits = round(8 * batch_that_fits(unit, 1000))
+    best = max(filter(keeps, range(1, fits + 1)))
+    assert largest_batch(unit, 1000, 20) == best / 8
+    assert best % 8
+
+
+def test_overlap_is_assumed_unless_said_otherwise():
+    assert largest_batch(UNIT, CONTEXT, 40) == largest_batch(UNIT, CONTEXT, 40, overlap=True)
+    assert largest_batch(UNIT, CONTEXT, 40) > largest_batch(UNIT, CONTEXT, 40, overlap=False)
+    as_it_was = Twin(V3)
+    for cheapest in (
+        partial(cheapest_decode, as_it_was, CONTEXT, 20, 0.85),
+        partial(cheapest_prefill, as_it_was, CONTEXT),
+    ):
+        assert cheapest() == cheapest(overlap=True) != cheapest(overlap=False)
 
 
 @pytest.mark.parametrize("overlap", [True, False])
@@ -530,10 +557,13 @@ def test_twins_differ_by_their_trick_only():
     assert TWINS["without MLA, full heads"].spec.attention == GroupedQueryAttention(128, 128, 128)
     assert TWINS["without MLA, 8 shared heads"].spec.attention.n_kv_heads == 8
     met = count_parameters(TWINS["without MoE, dense, as much met"].spec).activated
-    assert met == pytest.approx(count_parameters(V3).activated, rel=1e-4)
+    counted = count_parameters(V3)
+    assert met == pytest.approx(counted.activated, rel=1e-4)
+    stored = count_parameters(TWINS["without MoE, dense, as much stored"].spec).activated
+    assert stored == pytest.approx(counted.total - counted.by_component["embedding"], rel=1e-4)
     for name, twin in TWINS.items():
         if "all" in name:
-            bare = not twin.drafts and twin.bytes_per_weight == 2
+            bare = not twin.drafts and twin.bytes_per_weight == 2 and not twin.spec.n_mtp_modules
             heads = 8 if name.endswith("8 heads") else 128
             assert bare and not twin.spec.n_moe_layers and twin.spec.attention.n_kv_heads == heads
     assert sum("all" in name for name in TWINS) == 4
@@ -590,6 +620,14 @@ def test_the_cheapest_unit_is_the_cheapest():
         if size:
             rival = decode_step(other, size, CONTEXT, 0.85)
             assert rival.bound / rival.tokens >= seconds
+
+
+def test_units_are_of_all_sizes_that_hold_the_weights_and_there_may_be_none():
+    sizes = [unit.n_gpus for unit in units_of(Twin(spec_of("llama-3.1-8b")), H800)]
+    assert sorted(set(sizes)) == [2**power for power in range(9)]
+    small = replace(H800, memory=1e9)
+    assert units_of(Twin(V3), small) == []
+    assert cheapest_prefill(Twin(V3), CONTEXT, gpu=small) is None
 
 
 def test_units_hold_their_weights_and_prefill_picks_the_best():
@@ -696,6 +734,7 @@ def test_discounts_meet():
         (lambda: Twin(V3, drafts="no"), "drafts"),
         (lambda: cheapest_decode("x", 1, 1, 0.85), "twin"),
         (lambda: cheapest_decode(Twin(V3), 1, 1, None), "acceptance"),
+        (lambda: cheapest_decode(Twin(V3, drafts=False), 1, 1, 1.5), "acceptance"),
         (lambda: cheapest_prefill("x", 1), "twin"),
         (lambda: largest_batch(UNIT, 1, 1, overlap="no"), "overlap"),
         (lambda: largest_batch("u", 1, 1), "unit"),
@@ -720,6 +759,7 @@ def test_discounts_meet():
         (lambda: Twin("v3"), "spec"),
         (lambda: Twin(V3, bytes_per_weight=3), "bytes_per_weight"),
         (lambda: training_gpu_hours(Twin(V3), -1, 4096, 1e12), "tokens"),
+        (lambda: training_gpu_hours("v3", 1, 4096, 1e12), "twin"),
         (lambda: training_gpu_hours(Twin(V3), 1, 4096, 0), "pace"),
     ],
 )

@@ -25,6 +25,7 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -214,48 +215,68 @@ def difference(old: ast.AST, new: ast.AST) -> str:
 
 
 class Order:
-    """A pytest plugin: the tests that run the changed line first, the fast before the slow; none for too long."""
+    """A pytest plugin: runs the tests that may notice a change in a line, the fast before the slow, none for too long.
+
+    They are those that run the line, and those that run no line of the module, which may in a process of their own.
+    A line that runs when the module or the tests are imported, or in no test, is a matter for all of them.
+    """
 
     def __init__(self, known: dict, number: int):
-        self.known, self.number = known, number
-
-    def about(self, test: str) -> tuple[bool, float]:
-        about = self.known.get(test, {"lines": [], "seconds": 0})
-        return self.number not in about["lines"], about["seconds"]
+        self.known = known
+        in_tests = {line for about in known["tests"].values() for line in about["lines"]}
+        self.number = None if number in known["imported"] or number not in in_tests else number
 
     def pytest_collection_modifyitems(self, items):
-        items.sort(key=lambda item: self.about(item.nodeid))
+        about = {item: self.known["tests"].get(item.nodeid) for item in items}
+        items[:] = [
+            item
+            for item, known in about.items()
+            if not (self.number and known and known["lines"] and self.number not in known["lines"])
+        ]
+        items.sort(key=lambda item: about[item]["seconds"] if about[item] else 0)
 
     def pytest_runtest_logstart(self, nodeid):
-        signal.alarm(
-            math.ceil(10 + 5 * self.about(nodeid)[1])
-        )  # nobody catches it: the process ends
+        seconds = self.known["tests"].get(nodeid, {"seconds": 1})["seconds"]
+        signal.alarm(math.ceil(10 + 5 * seconds))  # nobody catches it: the process ends
 
 
 class Watch:
-    """A pytest plugin: which lines of the modules each test runs, and how long it takes."""
+    """A pytest plugin: which lines of a module each test runs, and how long it takes."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.known = str(folder), {}
+    def __init__(self, path: Path):
+        self.path, self.known = str(path), {"imported": [], "tests": {}}
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item):
+    @contextmanager
+    def lines(self):
         lines = set()
 
         def trace(frame, event, _):
-            if not frame.f_code.co_filename.startswith(self.folder):
+            if frame.f_code.co_filename != self.path:
                 return None
-            lines.add((Path(frame.f_code.co_filename).stem, frame.f_lineno))
+            lines.add(frame.f_lineno)
             return trace
 
-        start = time.perf_counter()
         sys.settrace(trace)
         try:
-            return (yield)
+            yield lines
         finally:
             sys.settrace(None)
-            seconds = time.perf_counter() - start
-            self.known[item.nodeid] = {"lines": sorted(lines), "seconds": seconds}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self):
+        with self.lines() as lines:
+            answer = yield
+        self.known["imported"] = sorted(lines)
+        return answer
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        start = time.perf_counter()
+        with self.lines() as lines:
+            answer = yield
+        seconds = time.perf_counter() - start
+        self.known["tests"][item.nodeid] = {"lines": sorted(lines), "seconds": seconds}
+        return answer
 
 
 def in_child(work, seconds: int) -> int | None:
@@ -307,18 +328,14 @@ class Copy:
             compiled.unlink()
 
     def watch(self, module: str, files: list[str]) -> dict:
-        """Run the tests on the module as it is: test -> lines and seconds. Raises if one fails."""
+        """Run the tests on the module as it is, to know which line matters to which. Raises if one fails."""
         answer = self.root.parent / "answer.json"
 
         def work():
-            plugin = Watch(self.root / PACKAGE)
+            plugin = Watch(self.root / PACKAGE / f"{module}.py")
             status = tests(files, plugin)
-            known = {
-                test: {**about, "lines": [n for name, n in about["lines"] if name == module]}
-                for test, about in plugin.known.items()
-            }
             names = [name for name in sys.modules if name.split(".")[0] not in (PACKAGE, "tests")]
-            answer.write_text(json.dumps([known, names]), encoding="utf-8")
+            answer.write_text(json.dumps([plugin.known, names]), encoding="utf-8")
             return status
 
         if in_child(work, 600) != 0:
