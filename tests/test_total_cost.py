@@ -391,6 +391,7 @@ def test_quantiles_against_known_ones():
 def test_no_width_no_chance(shape):
     assert shape.support == (3, 3)
     assert {shape.quantile(share) for share in (1e-12, 0.3, 1 - 1e-12)} == {3}
+    assert shape.source == "assumption"  # where nothing else is said
 
 
 # --- Draws
@@ -680,6 +681,12 @@ def test_percentiles_against_numpy():
 # --- Owning
 
 
+def test_a_fleet_and_its_electricity_by_hand():
+    assert fleet_capex({}, {}) == 0
+    assert fleet_capex({"H800": 2, "A100": 3}, {"H800": 5, "A100": 7, "H20": 11}) == 31
+    assert electricity_per_year("H100", 1, 0.5) == pytest.approx(0.7 * 8760 / 2)
+
+
 def test_owned_hour_by_hand():
     assert owned_dollars_per_hour(35_040, 4, 0) == 1  # 8,760 dollars a year
     assert owned_dollars_per_hour(35_040, 4, 8_760, occupancy=0.5) == 4
@@ -736,9 +743,12 @@ NAN, INF = math.nan, math.inf
         (lambda: fleet_capex({"H900": 1}, {"H900": 1}), "gpu"),
         (lambda: fleet_capex({"H800": 1}, {}), "prices"),
         (lambda: fleet_capex({"H800": -1}, {"H800": 1}), "H800"),
+        (lambda: fleet_capex(["H800"], {"H800": 1}), "gpus"),
+        (lambda: fleet_capex({"H800": 1}, 28_000), "prices"),
         (lambda: fleet_capex({"H800": 1}, {"H800": NAN}), "price of the H800"),
         (lambda: electricity_per_year("A900", 1.2, 0.1), "gpu"),
         (lambda: electricity_per_year("H100", 0.9, 0.1), "pue"),
+        (lambda: electricity_per_year("H100", NAN, 0.1), "pue"),
         (lambda: electricity_per_year("H100", 1.2, -0.1), "dollars_per_kwh"),
         (lambda: operation_range(0), "years_covered"),
         (lambda: operation_range(-1), "years_covered"),
@@ -796,6 +806,7 @@ def test_every_input_has_a_reason_and_a_source():
         if isinstance(shape, Constant):
             assert shape.source != "assumption", name
         words = shape.source.replace("derived:", "").replace(",", " ").split()
+        assert words, name
         for word in words:
             assert word == "assumption" or word in ledger(), f"{name}: {word}"
 

@@ -243,8 +243,10 @@ class Order:
 class Watch:
     """A pytest plugin: which lines of a module each test runs, and how long it takes."""
 
-    def __init__(self, path: Path):
-        self.path, self.known = str(path), {"imported": [], "tests": {}}
+    def __init__(self, root: Path, module: str):
+        self.path, self.module = str(root / PACKAGE / f"{module}.py"), f"{PACKAGE}.{module}"
+        self.known = {"imported": [], "tests": {}}
+        self.needed = []  # what the module imports, itself not
 
     @contextmanager
     def lines(self):
@@ -265,6 +267,8 @@ class Watch:
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self):
         with self.lines() as lines:
+            importlib.import_module(self.module)
+            self.needed = [name for name in sys.modules if name != self.module]
             answer = yield
         self.known["imported"] = sorted(lines)
         return answer
@@ -332,11 +336,17 @@ class Copy:
         answer = self.root.parent / "answer.json"
 
         def work():
-            plugin = Watch(self.root / PACKAGE / f"{module}.py")
+            plugin = Watch(self.root, module)
             status = tests(files, plugin)
-            names = [name for name in sys.modules if name.split(".")[0] not in (PACKAGE, "tests")]
-            answer.write_text(json.dumps([plugin.known, names]), encoding="utf-8")
+            others = [name for name in sys.modules if not own(name)]
+            answer.write_text(json.dumps([plugin.known, plugin.needed + others]), encoding="utf-8")
             return status
+
+        def own(name):
+            return name.split(".")[0] in (PACKAGE, "tests")
+
+        for name in filter(own, list(sys.modules)):  # those that another module needed
+            del sys.modules[name]
 
         if in_child(work, 600) != 0:
             raise SystemExit(f"{module}: the tests fail before anything is changed")
