@@ -811,6 +811,17 @@ def test_every_input_has_a_reason_and_a_source():
             assert word == "assumption" or word in ledger(), f"{name}: {word}"
 
 
+def test_the_hours_of_the_later_models_by_their_flops():
+    """At the pace of V3's pre-training, in FLOPs per hour."""
+    flops = training_flops_per_token(V3, 4096) * value("train.tokens")
+    pace = flops / value("train.hours_pre")
+    work = value("v31.tokens_32k") * training_flops_per_token(V3, 32_768)
+    work += value("v31.tokens_128k") * training_flops_per_token(V3, 131_072)
+    assert INPUTS["v31_hours"].value == pytest.approx(work / pace)
+    sparse = value("v32.sparse_tokens") * sparse_training_flops_per_token(131_072)
+    assert INPUTS["v32_hours"].value == pytest.approx(sparse / pace)
+
+
 def test_what_nobody_has_seen_is_called_so():
     """An input that rests on a figure which was not seen says so in its reason."""
     for name, shape in INPUTS.items():

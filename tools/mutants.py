@@ -36,6 +36,9 @@ RECORD = ROOT / "tests" / "mutants.toml"
 PACKAGE = "deepseek_explained"
 WANTED = 0.9
 SAMPLE = 200  # of the mutants of all torch modules together
+TIMED = (
+    "tests/test_total_cost.py::test_a_hundred_thousand_draws_in_ten_seconds"  # slower when watched
+)
 LIMIT = 16 * 2**30  # bytes of address space: a mutant may ask for any amount
 
 # Group -> module -> the files that test it. The torch modules are tested by a sample.
@@ -308,7 +311,8 @@ def in_child(work, seconds: int) -> int | None:
 
 def tests(files: list[str], plugin: object) -> int:
     paths = [f"tests/test_{name}.py" for name in files]
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *paths], [plugin]))
+    options = ["-x", "-q", "-p", "no:cacheprovider", f"--deselect={TIMED}"]
+    return int(pytest.main([*options, *paths], [plugin]))
 
 
 class Copy:
