@@ -225,6 +225,8 @@ def test_bfloat16_keeps_scores_precise():
     layer = randomise(MixtureOfExperts(config), 2)
     x = torch.randn(1, 6, 16)
     half = copy.deepcopy(layer).bfloat16()
+    assert half.router.bfloat16() is half.router  # as of any module
+    assert half.router.bias.dtype == torch.float32
     out = half(x.bfloat16())
     assert out.dtype == torch.bfloat16
     assert half.last_scores.dtype == torch.float32
