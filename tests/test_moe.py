@@ -550,6 +550,16 @@ def test_training_learns_and_reports():
     assert max(runs["bias"]["bias"][-1][0]) > 0.05
 
 
+def test_the_learning_rate_rises_for_20_steps_and_falls_to_nothing(steps_taken):
+    train_toy(steps=60, learning_rate=0.01)
+    rates = [step["rate"] for step in steps_taken]
+    assert len(rates) == 60
+    assert rates[0] == pytest.approx(0.01 / 20) and max(rates) <= 0.01
+    assert rates[:15] == sorted(rates[:15]) and rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[30] == pytest.approx(0.005) and rates[-1] < 1e-4  # half-way, half of it
+    assert all(math.isfinite(step["gradient"]) and step["decays"] == {0.0} for step in steps_taken)
+
+
 def test_training_is_repeatable():
     first, second, other = (train_toy(steps=10, seed=seed)["excess"] for seed in (0, 0, 1))
     assert first == second != other

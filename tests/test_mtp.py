@@ -678,6 +678,14 @@ def test_the_confined_module_does_not_see_the_edges_and_the_blind_one_not_the_to
     assert path_losses("none", model, None, star)[1] == 0
 
 
+@pytest.mark.parametrize(("train", "rising"), [(train_text, 30), (train_path, 50)])
+def test_the_learning_rate_rises_and_stays_and_gradients_are_clipped(steps_taken, train, rising):
+    train("none", seed=0, steps=rising + 2, learning_rate=0.003)
+    rates = [step["rate"] for step in steps_taken]
+    assert rates == pytest.approx([0.003 * min(n / rising, 1) for n in range(1, rising + 3)])
+    assert all(0 < step["gradient"] < 1 + 1e-3 for step in steps_taken)
+
+
 def test_training_on_stars_can_be_repeated():
     first, again = (train_path("module", 1, 4, batch=8, measure_every=2) for _ in range(2))
     assert first["accuracy"] == again["accuracy"] and len(first["accuracy"]) == 2

@@ -700,6 +700,17 @@ def test_bits_per_byte_are_added_up_by_hand():
     assert tiny.bits_per_byte(model, windows) == pytest.approx(8, abs=0.5)
 
 
+def test_each_step_of_a_training_is_as_it_is_said_to_be(steps_taken):
+    torch.manual_seed(0)
+    tiny.train(tiny.build("dense"), seed=0, steps=3, peak=0.01)
+    assert [step["rate"] for step in steps_taken] == [
+        tiny.learning_rate(n, 3, 0.01) for n in range(3)
+    ]
+    for step in steps_taken:
+        assert 0 < step["gradient"] <= tiny.CLIP * (1 + 1e-3)
+        assert step["decays"] == {0.0, tiny.WEIGHT_DECAY}
+
+
 def test_training_learns_and_balances_without_touching_unseen_text():
     torch.manual_seed(0)
     model = tiny.build("deepseek")
