@@ -424,6 +424,8 @@ def run(group: str, project: Copy, before: dict, again: bool) -> dict:
         todo = chosen(todo, SAMPLE)
     tried = Counter(mutant.module for mutant in todo)
     reasons = {key(survivor): survivor["reason"] for survivor in before.get("survivors", [])}
+    source = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:12]
+    again = again and source == before.get("source")  # else what was killed then says nothing now
     if again:
         todo = [mutant for mutant in todo if mutant.key in reasons]
     survivors = []
@@ -443,6 +445,7 @@ def run(group: str, project: Copy, before: dict, again: bool) -> dict:
         "mutants": tried.total(),
         "killed": killed.total(),
         **({"by_module": by_module} if len(modules) > 1 else {}),
+        "source": source,
         "date": date.today().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "minutes": before.get("minutes", 0)
