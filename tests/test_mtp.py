@@ -518,6 +518,38 @@ def test_a_whole_model_with_caches_keeps_its_distribution():
     assert p_value(Counter(map(tuple, plain.token_ids[:, 2:].tolist())), exact, n) > 1e-3
 
 
+def test_a_further_draft_follows_from_the_drafts_before():
+    """The module's own state stands in for the main model's: the same as one pass over the longer sequence."""
+    model, module = model_and_module(1)
+    states = model.hidden_states(tokens(model.config, 1, 5))  # (1, 5, hidden)
+    following = tokens(model.config, 1, 5, seed=1)
+    drafter = ModuleDrafter(model, module)
+    drafter.start()
+    drafts, q = drafter.draft(following[0], states[0], 3, 1.0, torch.Generator().manual_seed(0))
+    for k in range(3):
+        last = module(states, model.embed_tokens(following))[:, -1:]
+        assert torch.allclose(q[k], model.lm_head(last[0, 0]).softmax(-1))
+        states = torch.cat((states, last), dim=1)
+        following = torch.cat((following, drafts[None, k : k + 1]), dim=1)
+
+
+@pytest.mark.parametrize("kind", [MainModel, ParallelHead, MultiTokenPredictionModule])
+def test_matrices_start_as_wide_as_the_configuration_says(kind):
+    torch.manual_seed(0)
+    model = kind(replace(TINY, hidden_size=64, initializer_range=0.5))
+    matrices = [p for p in model.parameters() if p.dim() > 1 and p.numel() > 200]
+    assert len(matrices) > 5
+    assert all(0.4 < matrix.std() < 0.6 for matrix in matrices)
+
+
+def test_the_shortest_windows_that_have_something_to_predict():
+    model, module = model_and_module(0)
+    windows = tokens(model.config, 2, 3)
+    for extra, length in ((None, 2), (module, 3)):
+        main, second = training_losses(model, extra, windows[:, :length])
+        assert main > 0 and (second > 0) == (extra is not None)
+
+
 def test_a_stop_token_ends_a_row():
     model, module = model_and_module(2, vocab_size=6)
     prompts = tokens(model.config, 4, 2)
@@ -604,6 +636,7 @@ def test_what_has_no_target_no_token_or_no_chance_is_refused_by_name():
         "threshold: ": lambda: accept_above(math.nan),
         "a: expected": lambda: expected_tokens(True, 1),
         "config": lambda: MainModel({}),
+        "layer: expected": lambda: Block(config, -1),
         "config: ": lambda: ParallelHead({}),
         "counts, expected: expected equal sums": lambda: chi_square(two, 3 * two),
         "counts, expected: expected equal shapes": lambda: chi_square(two, torch.ones(3)),
