@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers.models.deepseek_v3 import modeling_deepseek_v3 as theirs
 from deepseek_explained import mtp
 from deepseek_explained.budget import ModelSpec, count_parameters
 from deepseek_explained.config import DeepSeekConfig, published_config
+from deepseek_explained.facts import fact
 from deepseek_explained.mtp import (
     Block,
     LayerCaches,
@@ -665,6 +667,13 @@ def test_the_chi_square_test_is_the_textbooks():
     assert chi_square(torch.tensor([50, 49, 1, 0]), rare) == pytest.approx(1.0)
 
 
+def test_the_weight_of_the_second_loss_is_that_of_the_ledger():
+    names = ("mtp.lambda_first", "mtp.lambda_last")
+    assert tuple(fact(name).value for name in names) == mtp.LAMBDAS
+    first, last = (fact(f"{name}_tokens").value for name in names)
+    assert mtp.SWITCH == pytest.approx(first / (first + last))
+
+
 def test_held_out_files_are_not_trained_on():
     train, held_out = library_split()
     assert 0.05 < len(held_out) / len(train) < 0.25
@@ -675,6 +684,8 @@ def test_held_out_files_are_not_trained_on():
 
 def test_a_star_is_one_and_the_path_leads_to_its_goal():
     sources, targets, start, path = path_star_batch(torch.Generator().manual_seed(0), 200)
+    again = path_star_batch(torch.Generator().manual_seed(0), 200)
+    assert all(map(torch.equal, again, (sources, targets, start, path)))
     firsts = 0
     for s, t, centre, walk in zip(
         *(x.tolist() for x in (sources, targets, start, path)), strict=True
@@ -731,7 +742,8 @@ def test_with_weight_zero_the_main_head_learns_what_it_learns_alone(monkeypatch)
     runs = {}
     for arm, weight in (("none", 0.3), ("module", 0.0), ("module", 0.3)):
         monkeypatch.setattr(mtp, "LAMBDAS", (weight, weight))
-        record, _, extra = train_text(arm, seed=3, steps=4, measure_every=4)
+        record, _, extra = train_text(arm, seed=3, steps=4, measure_every=2)
+        assert 0 < record["seconds"][0] < record["seconds"][1]
         runs[arm, weight] = record["main"]
         assert (extra is None) == (arm == "none")
     alone = pytest.approx(runs["none", 0.3], rel=1e-6)  # sums may be rounded in another order
@@ -769,7 +781,10 @@ def test_the_measurement_of_speed_counts_right():
     torch.manual_seed(0)
     model, module = MainModel(config), new_extra("module", config)
     for temperature in (0.0, 1.0):
+        began = time.perf_counter()
         m = measure_speculation(model, module, temperature, n_prompts=2, n_new=9)
+        assert sum(m["seconds"].values()) < time.perf_counter() - began
+        assert m["speedup"] == m["seconds"]["plain"] / m["seconds"]["speculative"]
         assert m["passes"]["plain"] == 2 * 8
         assert m["tokens_per_pass"] == 16 / m["passes"]["speculative"]
         assert 0 <= m["accepted"] <= 1 and 0 < m["predicted"] <= 1
