@@ -544,6 +544,12 @@ def test_matrices_start_as_wide_as_the_configuration_says(kind):
     assert all(0.4 < matrix.std() < 0.6 for matrix in matrices)
 
 
+def test_every_token_may_be_read_alone():
+    model, _ = model_and_module(0)
+    for token in range(model.config.vocab_size):
+        assert model(torch.tensor([[token]])).isfinite().all()
+
+
 def test_the_shortest_windows_that_have_something_to_predict():
     model, module = model_and_module(0)
     windows = tokens(model.config, 2, 3)
@@ -733,6 +739,7 @@ def test_the_learning_rate_rises_and_stays_and_gradients_are_clipped(steps_taken
 def test_training_on_stars_can_be_repeated():
     first, again = (train_path("module", 1, 4, batch=8, measure_every=2) for _ in range(2))
     assert first["accuracy"] == again["accuracy"] and len(first["accuracy"]) == 2
+    assert (first["kind"], first["seed"], first["every"]) == ("module", 1, 2)
     with pytest.raises(ValueError, match="kind"):
         train_path("sideways", 0, 1)
 
@@ -784,6 +791,7 @@ def test_the_measurement_of_speed_counts_right():
         began = time.perf_counter()
         m = measure_speculation(model, module, temperature, n_prompts=2, n_new=9)
         assert sum(m["seconds"].values()) < time.perf_counter() - began
+        assert m["n_draft"] == 1  # as DeepSeek does
         assert m["speedup"] == m["seconds"]["plain"] / m["seconds"]["speculative"]
         assert m["passes"]["plain"] == 2 * 8
         assert m["tokens_per_pass"] == 16 / m["passes"]["speculative"]
