@@ -103,7 +103,7 @@ reproducible: $(READY) ## run every notebook a second time: the same outputs, by
 fuzz: $(READY) ## ten thousand cases of every property in tests/test_fuzz.py (about half an hour)
 	$(RUN) -m pytest -q tests/test_fuzz.py --hypothesis-profile=many
 
-mutants: $(READY) ## change the modules in three thousand places and see that their tests notice (an hour and a half)
+mutants: $(READY) ## change the modules in three thousand places and see that their tests notice (half an hour, on a busy machine more)
 	$(RUN) tools/mutants.py
 
 newest: ## the same tests with the newest versions of everything, in an environment of its own
