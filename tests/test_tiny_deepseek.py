@@ -258,6 +258,17 @@ def test_unsupported_settings_are_refused_by_name(change, name):
         DeepSeek.from_transformers(theirs)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("qk_head_dim", 99), ("head_dim", 99), ("num_key_value_heads", 1), ("rope_interleave", False)],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(name, value):
+    content = published_config("tiny")
+    assert tiny.read_settings(content) == DeepSeekConfig.from_dict(content)
+    with pytest.raises(ValueError, match=f"^{name}: expected"):
+        tiny.read_settings(content | {name: value})
+
+
 def test_other_models_are_refused():
     with pytest.raises(ValueError, match="model: expected a transformers.DeepseekV3ForCausalLM"):
         DeepSeek.from_transformers(torch.nn.Linear(2, 2))
