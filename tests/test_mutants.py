@@ -113,10 +113,13 @@ def test_weak_tests_fail_and_strong_ones_pass(tmp_path):
     assert "expected 90%" in weak.stderr and "without a reason" in weak.stderr
     assert 'reason = ""' in record.read_text()
 
+    # Another group without survivors stays as it is.
+    record.write_text(record.read_text() + '\n["torch"]\nmutants = 1\nkilled = 1\n')
     test.write_text(STRONG)
     strong = run(tmp_path, "--again")
     assert strong.returncode == 0, strong.stderr
-    assert tool.tomllib.loads(record.read_text())["facts"].get("survivors") is None
+    recorded = tool.tomllib.loads(record.read_text())
+    assert recorded["facts"].get("survivors") is None and recorded["torch"]["killed"] == 1
 
     test.write_text("def test():\n    assert False\n")
     broken = run(tmp_path)

@@ -385,7 +385,7 @@ def write_record(record: dict) -> None:
         for name, value in about.items():
             if name != "survivors":
                 lines.append(f"{name} = {quoted(value) if isinstance(value, str) else value}")
-        for survivor in about["survivors"]:
+        for survivor in about.get("survivors", []):
             lines.append(f"\n[[{quoted(group)}.survivors]]")
             for name, value in survivor.items():
                 lines.append(f"{name} = {quoted(value) if isinstance(value, str) else value}")
@@ -430,8 +430,9 @@ def run(group: str, project: Copy, before: dict, again: bool) -> dict:
         todo = [mutant for mutant in todo if mutant.key in reasons]
     survivors = []
     for name, files in modules.items():
-        known = project.watch(name, files)
-        for done, mutant in enumerate(of := [m for m in todo if m.module == name], 1):
+        of = [mutant for mutant in todo if mutant.module == name]
+        known = project.watch(name, files) if of else {}
+        for done, mutant in enumerate(of, 1):
             if project.survives(name, mutant.text(trees[name]), files, known, mutant.number):
                 survivors.append(mutant)
                 print(f"  survives: {name}.py, line {mutant.number}: {mutant.change}")
