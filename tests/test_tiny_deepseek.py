@@ -713,7 +713,9 @@ def test_bits_per_byte_are_added_up_by_hand():
 
 def test_each_step_of_a_training_is_as_it_is_said_to_be(steps_taken):
     torch.manual_seed(0)
-    tiny.train(tiny.build("dense"), seed=0, steps=3, peak=0.01)
+    record = tiny.train(tiny.build("dense"), seed=0, steps=3, peak=0.01)
+    assert record["steps"] == [3] and record["seconds_so_far"] == [record["seconds"]]
+    assert record["seconds"] > 0
     assert [step["rate"] for step in steps_taken] == [
         tiny.learning_rate(n, 3, 0.01) for n in range(3)
     ]
