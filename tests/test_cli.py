@@ -90,9 +90,12 @@ def test_a_pipe_whose_reader_has_gone_is_no_traceback():
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_gets_one_sentence_and_status_1():
+    buffered = {name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "deepseek_explained", V3]
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=buffered
+        )
     assert result.returncode == 1
     assert result.stderr.startswith("python -m deepseek_explained: cannot write: ")
     assert result.stderr.count("\n") == 1
