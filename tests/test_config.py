@@ -282,7 +282,8 @@ def test_what_a_file_leaves_out_changes_nothing():
     assert config.rope_theta == 10_000  # as in the paper on rotary encoding
     without = {name: content[name] for name in content if name != "n_shared_experts"}
     shape = {field: without[field] for field in DeepSeekConfig.__annotations__ if field in without}
-    assert DeepSeekConfig(**shape | {"rope_scaling": None}).n_shared_experts == 1
+    plain = DeepSeekConfig(**shape | {"rope_scaling": None})
+    assert (plain.n_shared_experts, plain.rope_theta) == (1, 10_000)
 
 
 def test_yarn_has_the_published_defaults():
