@@ -182,6 +182,8 @@ def test_the_newer_spelling_of_the_rotary_settings_wins():
     }
     config = DeepSeekConfig.from_dict(content)
     assert (config.rope_theta, config.rope_scaling) == (700.0, None)
+    newer = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    assert DeepSeekConfig.from_dict(content | {"rope_parameters": newer}).rope_scaling.factor == 4
     del content["rope_parameters"]
     config = DeepSeekConfig.from_dict(content)
     assert (config.rope_theta, config.rope_scaling.beta_slow, config.rope_scaling.factor) == (
