@@ -411,6 +411,7 @@ def test_one_seed_one_result():
     one, same, other = (simulate(n_draws=300, seed=seed) for seed in (5, 5, 6))
     assert one == same
     assert one.outputs != other.outputs
+    assert simulate(n_draws=3) == simulate(n_draws=3, seed=0)
     longer = simulate(n_draws=600, seed=5)
     assert longer.outputs["fleet"][:300] == one.outputs["fleet"]
 
@@ -776,6 +777,7 @@ NAN, INF = math.nan, math.inf
         (lambda: tornado("runway"), "output"),
         (lambda: simulate(n_draws=1).percentiles("runway"), "name"),
         (lambda: percentiles([], (5,)), "values"),
+        (lambda: percentiles([1, 2], 5), "percents"),
         (lambda: percentiles([1, NAN], (5,)), "values"),
         (lambda: percentiles([1, INF], (5,)), "values"),
         (lambda: rank_correlation([NAN, 1, 2], [1, 2, 3]), "xs"),
@@ -820,6 +822,17 @@ def test_the_hours_of_the_later_models_by_their_flops():
     assert INPUTS["v31_hours"].value == pytest.approx(work / pace)
     sparse = value("v32.sparse_tokens") * sparse_training_flops_per_token(131_072)
     assert INPUTS["v32_hours"].value == pytest.approx(sparse / pace)
+
+
+def test_ends_that_are_derived_are_what_their_reasons_say():
+    share, life = INPUTS["network_share"], INPUTS["life_years"]
+    assert share.central == pytest.approx(value("epoch.network_share") / 100)
+    first_days = 1e-4
+    lost = 1 - 10 ** (-value("epoch.depreciation") * first_days)  # of the price
+    assert life.low * lost / first_days == pytest.approx(1, rel=1e-3)
+    assert life.high == 1.5 * life.central
+    assert INPUTS["rent"].low == pytest.approx(0.75 * PRICE) and INPUTS["rent"].high == 4
+    assert INPUTS["staff"].low == INPUTS["staff"].central / 2
 
 
 def test_what_nobody_has_seen_is_called_so():
