@@ -8,7 +8,7 @@ SITE := _build/html
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lab scoreboard new chapter export lint check-site slides answers bench bench-record experiments reproducible fuzz newest clean test-site pdf screenshots
+.PHONY: help book test serve lab scoreboard new chapter export lint check-site slides answers bench bench-record experiments reproducible fuzz mutants newest clean test-site pdf screenshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ reproducible: $(READY) ## run every notebook a second time: the same outputs, by
 
 fuzz: $(READY) ## ten thousand cases of every property in tests/test_fuzz.py (about half an hour)
 	$(RUN) -m pytest -q tests/test_fuzz.py --hypothesis-profile=many
+
+mutants: $(READY) ## change the modules in three thousand places and see that their tests notice (half an hour, on a busy machine more)
+	$(RUN) tools/mutants.py
 
 newest: ## the same tests with the newest versions of everything, in an environment of its own
 	$(PYTHON) -m venv _build/newest

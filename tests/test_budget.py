@@ -249,6 +249,22 @@ def test_weights_by_precision():
     assert released == in_fp8 + 4 * in_fp8 / 128**2 + 2 * in_bf16
 
 
+def test_one_layer_of_experts_makes_the_prediction_module_one():
+    spec = spec_of("deepseek-v3")
+    few = replace(spec, n_dense_layers=60, n_moe_layers=1)
+    assert count_parameters(few).mtp == count_parameters(spec).mtp
+
+
+def test_plain_attention_has_no_vectors():
+    assert GroupedQueryAttention(n_heads=4, n_kv_heads=2, head_dim=8).vector_entries(32) == 0
+
+
+def test_experts_without_groups_are_one_group():
+    content = published_config("tiny") | {"n_routed_experts": 3}
+    del content["n_group"], content["topk_group"]
+    assert ModelSpec.from_config(content).experts.n_routed == 3
+
+
 def test_training_state_is_bytes_per_parameter():
     tiny = spec_of("tiny")
     total = count_parameters(tiny).total
@@ -263,6 +279,8 @@ def test_training_state_is_bytes_per_parameter():
         "moments": 4 * total,
         "master weights": 4 * total,
     }
+    for recipe in TRAINING_RECIPES:
+        assert training_state_bytes(tiny, recipe).keys() == training_state_bytes(tiny).keys()
     assert training_state_bytes(tiny, "fp32")["moments"] == 8 * total
     assert training_state_bytes(tiny, "bf16 mixed")["gradients"] == 2 * total
 
@@ -447,6 +465,31 @@ def test_the_bill_says_what_the_functions_say():
         "673.151",
     ):
         assert printed in table
+
+
+@pytest.mark.parametrize("name", ["deepseek-v3", "llama-3.1-8b"])
+def test_the_table_says_what_the_bill_says(name):
+    """Every line, in its order: what it is about and its numbers, to the thousandth; no line where all is 0."""
+    said = bill(spec_of(name), 1024)
+    parameters = said["parameters"]
+    stored, met = parameters["by_component"], parameters["met_by_component"]
+    expected = [
+        "parameters stored met by a token",
+        *(f"{c.replace('_', ' ')} {stored[c]:,} {met[c]:,}" for c in stored if stored[c]),
+        f"total {parameters['total']:,} {parameters['activated']:,}",
+        f"with the embedding {parameters['activated_with_embedding']:,}",
+        *([f"MTP module, on top {parameters['mtp']:,}"] if parameters["mtp"] else []),
+        "GFLOP per token, causal context of 1,024",
+        f"forward {said['forward_flops_per_token'] / 10**9:,.3f}",
+        f"training {said['training_flops_per_token'] / 10**9:,.3f}",
+        "key-value cache per token, KB of 1,000 bytes",
+        *(f"{kind} {n / 1000:,.3f}" for kind, n in said["kv_cache_bytes_per_token"].items()),
+        "weights of the main model, GB of 10^9 bytes",
+        *(f"{kind} {n / 10**9:,.3f}" for kind, n in said["weight_bytes"].items()),
+    ]
+    lines = format_bill(said).splitlines()
+    assert [" ".join(line.split()) for line in lines] == expected
+    assert not any(line.endswith(" ") for line in lines)
 
 
 def test_a_model_without_mtp_has_no_line_for_it():

@@ -1,4 +1,5 @@
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def test_the_bill_as_a_table_and_as_json(capsys):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (None, "cannot be read"),
+        (None, "cannot be read: No such file"),
         (b"", "not valid JSON"),
         (b"{", "not valid JSON"),
         (b"\xff\xfe{}", "expected JSON in UTF-8"),
@@ -45,6 +46,7 @@ def test_bad_input_gets_one_sentence_and_status_2(tmp_path, capsys, content, com
     assert main([str(path)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
+    assert err.startswith("python -m deepseek_explained: ")
     assert complaint in err
     assert err.count("\n") == 1
 
@@ -62,7 +64,21 @@ def test_bad_arguments_get_one_sentence(capsys):
         assert caught.value.code == 2
         assert capsys.readouterr().err.count("\n") == 1
     assert main(["a\nb\0.json"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    error = capsys.readouterr().err
+    assert "null" in error
+    assert error.count("\n") == 1
+
+
+def test_help_names_and_explains_every_argument(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert words.startswith("usage: python -m deepseek_explained [-h]")
+    assert "FLOPs, cache and weights of a model. positional arguments:" in words
+    assert "CONFIG.json a model's config.json" in words
+    assert "--context TOKENS length of the sequence (4096)" in words
+    assert "--json print JSON" in words
 
 
 def test_a_pipe_whose_reader_has_gone_is_no_traceback():
@@ -70,6 +86,27 @@ def test_a_pipe_whose_reader_has_gone_is_no_traceback():
     for _ in range(3):
         result = subprocess.run(command, shell=True, capture_output=True, text=True)
         assert result.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_gets_one_sentence_and_status_1():
+    buffered = {name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "deepseek_explained", V3]
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=buffered
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith("python -m deepseek_explained: cannot write: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_command_prints_the_bill_and_returns_the_status():
+    for path, status in ((V3, 0), ("no-such-file.json", 2)):
+        command = [sys.executable, "-m", "deepseek_explained", path]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == status
+        assert ("671,026,419,200" in result.stdout) is (status == 0)
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path):

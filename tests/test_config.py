@@ -1,4 +1,6 @@
 import math
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import transformers
@@ -8,7 +10,17 @@ from deepseek_explained.config import (
     TINY_TOKEN,
     TINY_WORDS,
     DeepSeekConfig,
+    amount,
+    check_experts,
+    check_groups,
+    finite_number,
+    flag,
+    fraction,
+    of_kind,
+    one_of,
     published_config,
+    shown,
+    whole_number,
 )
 
 
@@ -170,6 +182,8 @@ def test_the_newer_spelling_of_the_rotary_settings_wins():
     }
     config = DeepSeekConfig.from_dict(content)
     assert (config.rope_theta, config.rope_scaling) == (700.0, None)
+    newer = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    assert DeepSeekConfig.from_dict(content | {"rope_parameters": newer}).rope_scaling.factor == 4
     del content["rope_parameters"]
     config = DeepSeekConfig.from_dict(content)
     assert (config.rope_theta, config.rope_scaling.beta_slow, config.rope_scaling.factor) == (
@@ -190,3 +204,116 @@ def test_a_long_value_is_not_echoed_in_full():
     with pytest.raises(ValueError, match="hidden_size: expected") as caught:
         DeepSeekConfig.from_dict(published_config("tiny") | {"hidden_size": "x" * 10**6})
     assert len(str(caught.value)) < 200
+
+
+# --- The checks themselves, at their limits
+
+BELOW, ABOVE = 0.9e-30, 1.1e30
+
+
+@pytest.mark.parametrize(
+    ("check", "accepted", "refused"),
+    [
+        (whole_number, (1, 10**9), (0, 10**9 + 1, 1.0, "1", True, None)),
+        (partial(whole_number, minimum=3), (3,), (2,)),
+        (finite_number, (1e-30, 1, 1e30), (0, -1, BELOW, ABOVE, 10**400, "1", True, math.inf)),
+        (amount, (0, 0.0, 1e-30, 1, 1e30), (-1, BELOW, ABOVE, 10**400, "1", True, False, math.nan)),
+        (partial(amount, maximum=100), (0, 100), (101, "1")),
+        (fraction, (1e-30, 0.5, 1), (0, BELOW, 1.1, 2, "1", True, math.nan)),
+        (flag, (True, False), (0, 1, "true", None)),
+        (partial(of_kind, kind=str), ("text", ""), (1, None)),
+        (partial(one_of, options=("a", "b")), ("a", "b"), ("c", "", 1, ["a"])),
+    ],
+)
+def test_what_is_accepted_comes_back_and_what_is_not_is_refused_by_name(check, accepted, refused):
+    for value in accepted:
+        assert check("field", value) == value
+    for value in refused:
+        with pytest.raises(ValueError, match=r"^field: expected .*got "):
+            check("field", value)
+
+
+def test_refusals_say_what_was_expected():
+    for check, value, words in (
+        (partial(whole_number, minimum=3), 2, "a whole number from 3 to 1,000,000,000, got 2"),
+        (amount, -1, "a finite number, 0 or more, got -1"),
+        (partial(amount, maximum=100), 101, "a finite number, 0 to 100, got 101"),
+        (partial(of_kind, kind=str), 1, "a str, got 1"),
+        (partial(one_of, options=("a", "b")), "c", "one of a, b; got 'c'"),
+    ):
+        with pytest.raises(ValueError, match=f"^field: expected {words}$"):
+            check("field", value)
+
+
+def test_a_value_is_shown_up_to_sixty_characters():
+    assert shown(10**59) == "1" + 59 * "0"
+    assert shown(10**60) == "1" + 59 * "0" + "..."
+
+
+def test_as_many_active_experts_as_there_are_and_no_more():
+    check_experts(8, 8)
+    with pytest.raises(ValueError, match="^num_experts_per_tok: expected at most the 8 routed"):
+        check_experts(8, 9)
+
+
+def test_groups_hold_two_experts_and_reach_enough():
+    for n_routed, n_active, n_group, topk_group in ((1, 1, 1, 1), (8, 4, 4, 2), (8, 8, 4, 4)):
+        check_groups(n_routed, n_active, n_group, topk_group)
+    for numbers, complaint in (
+        ((8, 5, 4, 2), "num_experts_per_tok: expected at most the 4 experts"),
+        ((2, 1, 2, 1), "n_group: expected at least two"),
+        ((8, 1, 3, 1), "n_group: expected a divisor"),
+        ((8, 1, 4, 5), "topk_group: expected at most n_group = 4"),
+    ):
+        with pytest.raises(ValueError, match=f"^{complaint}"):
+            check_groups(*numbers)
+
+
+def test_what_a_file_leaves_out_changes_nothing():
+    content = published_config("tiny")
+    optional = (
+        *("n_group", "topk_group", "num_nextn_predict_layers", "routed_scaling_factor"),
+        *("norm_topk_prob", "rope_theta", "attention_bias", "tie_word_embeddings"),
+    )
+    for name in optional:
+        content.pop(name, None)
+    config = DeepSeekConfig.from_dict(content)
+    assert (config.n_group, config.topk_group, config.num_nextn_predict_layers) == (1, 1, 0)
+    assert (config.routed_scaling_factor, config.norm_topk_prob) == (1, True)
+    assert (config.attention_bias, config.tie_word_embeddings) == (False, False)
+    assert config.rope_theta == 10_000  # as in the paper on rotary encoding
+    without = {name: content[name] for name in content if name != "n_shared_experts"}
+    shape = {field: without[field] for field in DeepSeekConfig.__annotations__ if field in without}
+    plain = DeepSeekConfig(**shape | {"rope_scaling": None})
+    assert (plain.n_shared_experts, plain.rope_theta) == (1, 10_000)
+
+
+def test_yarn_has_the_published_defaults():
+    """DeepSeek-V3's file spells out what YaRN takes anyway, but for mscale_all_dim, which then scales nothing."""
+    published = published_config("deepseek-v3")
+    scaling = published["rope_scaling"]
+    short = {name: scaling[name] for name in ("type", "factor", "original_max_position_embeddings")}
+    full = DeepSeekConfig.from_dict(published).rope_scaling
+    read = DeepSeekConfig.from_dict(published | {"rope_scaling": short}).rope_scaling
+    assert read == replace(full, mscale_all_dim=0)
+
+
+@pytest.mark.parametrize("factor", [1, 1.5])
+def test_a_context_may_stay_or_be_stretched_by_any_factor(factor):
+    content = published_config("tiny") | {"rope_scaling": YARN | {"factor": factor}}
+    assert DeepSeekConfig.from_dict(content).rope_scaling.factor == factor
+
+
+def test_all_layers_or_none_may_be_dense():
+    content = published_config("tiny")
+    for n_dense in (0, content["num_hidden_layers"]):
+        config = DeepSeekConfig.from_dict(content | {"first_k_dense_replace": n_dense})
+        assert config.first_k_dense_replace == n_dense
+
+
+def test_what_is_no_configuration_is_refused():
+    with pytest.raises(ValueError, match="^model_type: expected the content of a config.json"):
+        DeepSeekConfig.from_dict([])
+    config = DeepSeekConfig.from_dict(published_config("tiny"))
+    with pytest.raises(ValueError, match="^rope_scaling: expected YarnScaling or None"):
+        replace(config, rope_scaling=YARN)

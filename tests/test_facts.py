@@ -30,6 +30,8 @@ def test_a_figure_knows_its_number_unit_and_rounding():
     assert whole.value == 671e9
     assert whole.rounding == 0.5e9
     assert str(whole) == "671 billion parameters"
+    assert repr(whole) == "<v3.total_pub: 671 billion parameters>"
+    assert whole.quote == whole.note == whole.reason == ""
     printed = figure(value="70.0", unit='"%"')
     assert printed.value == 70
     assert printed.rounding == pytest.approx(0.05)
@@ -52,6 +54,7 @@ def test_intervals_read_as_intervals():
     [
         *(("thousand x", 1e3), ("million x", 1e6), ("billion x", 1e9), ("trillion x", 1e12)),
         *(("KB per token", 1e3), ("GB", 1e9), ("TB/s", 1e12), ("MiB", 2**20), ("TiB", 2**40)),
+        *(("TB", 1e12), ("GiB/s", 2**30), ("TiB/s", 2**40), ("kW", 1e3)),
         *(
             ("GB/s", 1e9),
             ("Gbit/s", 1e9),
@@ -173,6 +176,7 @@ def test_difference_outside_an_interval_is_to_its_nearer_end():
     assert Comparison(figure(value="[50, 100]"), 150e9).difference == pytest.approx(0.5)
     assert Comparison(figure(value="[50, 100]"), 25e9).difference == pytest.approx(-0.5)
     assert Comparison(figure(value="0"), 1).difference == math.inf
+    assert Comparison(figure(value="0"), 0).difference == 0
 
 
 def test_compare_refuses_what_is_no_number():
@@ -212,6 +216,15 @@ def test_a_derived_number_is_printed_to_as_many_digits_as_asked():
         facts.compare("isca.kv_llama_ratio", 12_345.6).derived_to(3) == "12,346"
     )  # never 1.23e+04
     assert facts.compare("llama31.flop_405b", 3.7988e25).derived_number == "3.7988e+25"
+
+
+def test_an_interval_is_met_with_the_digits_of_its_longer_end():
+    assert Comparison(figure(value="[1, 2.345]", unit='"x"'), 1.23456).derived_to(2) == "1.235"
+
+
+def test_a_comparison_claims_nothing_that_was_not_said():
+    for row in (Comparison(figure(), 1), facts.compare("v3.total_pub", 1)):
+        assert (row.why, row.lead, row.circular, row.same_source) == ("", "", False, False)
 
 
 def test_a_lead_is_text_and_explains_nothing():

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import random
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import transformers
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as theirs
 
+from deepseek_explained import mla
 from deepseek_explained.budget import ModelSpec
 from deepseek_explained.config import DeepSeekConfig, YarnScaling, published_config
 from deepseek_explained.mla import (
@@ -41,6 +43,7 @@ from deepseek_explained.mla import (
     library_text,
     measure_rank,
     mla_multiplications,
+    on_one_thread,
     recall_accuracy,
     recall_attention,
     recall_batch,
@@ -51,6 +54,7 @@ from deepseek_explained.mla import (
     text_loss,
     text_windows,
     train_recall,
+    train_text_model,
     yarn_mscale,
 )
 
@@ -175,6 +179,26 @@ def test_absorbed_equals_naive_to_the_last_digits(seed):
     layer = layer_of(config, seed, torch.float64)
     x = tokens(config, 3, 19, seed, torch.float64)
     assert relative(layer(x, absorbed=True), layer(x, absorbed=False)) < 1e-12
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", [MultiHeadAttention, MultiHeadLatentAttention])
+def test_biases_are_where_transformers_has_them(kind, bias):
+    """On queries, keys, values and output; in latent attention on the projections down and on the output."""
+    layer = kind(replace(TINY, attention_bias=bias))
+    names = {name.split(".")[0] for name, _ in layer.named_parameters() if name.endswith("bias")}
+    expected = {"q_proj", "k_proj", "v_proj", "o_proj"}
+    if kind is MultiHeadLatentAttention:
+        expected = {"q_a_proj", "kv_a_proj_with_mqa", "o_proj"}
+    assert names == (expected if bias else set())
+
+
+@pytest.mark.parametrize("kind", [MultiHeadAttention, MultiHeadLatentAttention])
+def test_attention_runs_where_its_input_is(kind):
+    """The device without data stands for any other than the processor."""
+    layer = kind(TINY).to("meta")
+    x = torch.empty(1, 3, TINY.hidden_size, device="meta")
+    assert layer(x).device.type == "meta"
 
 
 @pytest.mark.parametrize("absorbed", [True, False, None])
@@ -649,10 +673,9 @@ def test_turned_keys_of_a_recall_model_see_the_order(kind, turned):
 
 
 def test_the_learning_rate_counts_and_the_test_is_not_the_training():
-    slow, fast = (
-        train_recall("heads", 64, 0, True, 0, 40, rate)["accuracy"] for rate in (1e-4, 1e-2)
-    )
-    assert slow != fast
+    runs = [train_recall("heads", 64, 0, True, 0, 40, rate) for rate in (1e-4, 1e-2)]
+    assert runs[0]["accuracy"] != runs[1]["accuracy"]
+    assert [run["learning_rate"] for run in runs] == [1e-4, 1e-2]
     asked_with = []
     model = torch.nn.Module()
 
@@ -675,6 +698,24 @@ def test_a_failed_training_gives_the_threads_back():
         train_recall("heads", 64, 0, True, 0, steps=20, block_parameters=1)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(threads)
+
+
+def test_work_on_one_thread_is_on_one():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    assert on_one_thread(torch.get_num_threads)() == 1
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
+
+
+def test_each_step_of_a_training_has_its_own_gradient(steps_taken):
+    train_text_model(TextModel(), torch.zeros(200, dtype=torch.uint8), seed=0, steps=3)
+    train_recall("heads", 64, 0, True, 0, steps=12, learning_rate=1e-3)
+    assert len(steps_taken) == 15
+    assert all(math.isfinite(step["gradient"]) for step in steps_taken)
+    assert max(step["rate"] for step in steps_taken[:3]) <= 3e-3
+    assert max(step["rate"] for step in steps_taken[3:]) <= 1e-3
+    assert all(step["decays"] == {0.0} for step in steps_taken[3:])
 
 
 def test_directions_count_squares():
@@ -709,10 +750,15 @@ def test_ranks_are_measured_and_repeat():
     first, second = (measure_rank(1, 12, (4, 128)) for _ in range(2))
     first.pop("seconds"), second.pop("seconds")
     assert first == second
+    assert first["bits_per_byte"] < 7  # a byte of which nothing is known has 8
     for chosen_by in ("weights", "activations"):
         _, all_of_them = first["cut"][chosen_by]
         assert all_of_them == pytest.approx(first["bits_per_byte"], abs=1e-3)
     assert all(1 <= n <= 128 for counts in first["directions"].values() for n in counts)
+    recorded = Path(mla.__file__).with_name("recorded") / "mla.json"
+    for run in json.loads(recorded.read_text(encoding="utf-8"))["rank"]:
+        assert first.keys() <= run.keys()
+        assert run["directions"].keys() <= first["directions"].keys()
 
 
 def test_the_record_is_what_the_experiment_asks_for(monkeypatch):

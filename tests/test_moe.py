@@ -225,6 +225,8 @@ def test_bfloat16_keeps_scores_precise():
     layer = randomise(MixtureOfExperts(config), 2)
     x = torch.randn(1, 6, 16)
     half = copy.deepcopy(layer).bfloat16()
+    assert half.router.bfloat16() is half.router  # as of any module
+    assert half.router.bias.dtype == torch.float32
     out = half(x.bfloat16())
     assert out.dtype == torch.bfloat16
     assert half.last_scores.dtype == torch.float32
@@ -546,6 +548,16 @@ def test_training_learns_and_reports():
     assert set(summarise(runs["wide"])) == {"excess", "seconds"}
     assert runs["none"]["bias"][-1] == [[0.0] * 16] * 2
     assert max(runs["bias"]["bias"][-1][0]) > 0.05
+
+
+def test_the_learning_rate_rises_for_20_steps_and_falls_to_nothing(steps_taken):
+    train_toy(steps=60, learning_rate=0.01)
+    rates = [step["rate"] for step in steps_taken]
+    assert len(rates) == 60
+    assert rates[0] == pytest.approx(0.01 / 20) and max(rates) <= 0.01
+    assert rates[:15] == sorted(rates[:15]) and rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[30] == pytest.approx(0.005) and rates[-1] < 1e-4  # half-way, half of it
+    assert all(math.isfinite(step["gradient"]) and step["decays"] == {0.0} for step in steps_taken)
 
 
 def test_training_is_repeatable():

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers.models.deepseek_v3 import modeling_deepseek_v3 as theirs
 from deepseek_explained import mtp
 from deepseek_explained.budget import ModelSpec, count_parameters
 from deepseek_explained.config import DeepSeekConfig, published_config
+from deepseek_explained.facts import fact
 from deepseek_explained.mtp import (
     Block,
     LayerCaches,
@@ -518,6 +520,44 @@ def test_a_whole_model_with_caches_keeps_its_distribution():
     assert p_value(Counter(map(tuple, plain.token_ids[:, 2:].tolist())), exact, n) > 1e-3
 
 
+def test_a_further_draft_follows_from_the_drafts_before():
+    """The module's own state stands in for the main model's: the same as one pass over the longer sequence."""
+    model, module = model_and_module(1)
+    states = model.hidden_states(tokens(model.config, 1, 5))  # (1, 5, hidden)
+    following = tokens(model.config, 1, 5, seed=1)
+    drafter = ModuleDrafter(model, module)
+    drafter.start()
+    drafts, q = drafter.draft(following[0], states[0], 3, 1.0, torch.Generator().manual_seed(0))
+    for k in range(3):
+        last = module(states, model.embed_tokens(following))[:, -1:]
+        assert torch.allclose(q[k], model.lm_head(last[0, 0]).softmax(-1))
+        states = torch.cat((states, last), dim=1)
+        following = torch.cat((following, drafts[None, k : k + 1]), dim=1)
+
+
+@pytest.mark.parametrize("kind", [MainModel, ParallelHead, MultiTokenPredictionModule])
+def test_matrices_start_as_wide_as_the_configuration_says(kind):
+    torch.manual_seed(0)
+    model = kind(replace(TINY, hidden_size=64, initializer_range=0.5))
+    matrices = [p for p in model.parameters() if p.dim() > 1 and p.numel() > 200]
+    assert len(matrices) > 5
+    assert all(0.4 < matrix.std() < 0.6 for matrix in matrices)
+
+
+def test_every_token_may_be_read_alone():
+    model, _ = model_and_module(0)
+    for token in range(model.config.vocab_size):
+        assert model(torch.tensor([[token]])).isfinite().all()
+
+
+def test_the_shortest_windows_that_have_something_to_predict():
+    model, module = model_and_module(0)
+    windows = tokens(model.config, 2, 3)
+    for extra, length in ((None, 2), (module, 3)):
+        main, second = training_losses(model, extra, windows[:, :length])
+        assert main > 0 and (second > 0) == (extra is not None)
+
+
 def test_a_stop_token_ends_a_row():
     model, module = model_and_module(2, vocab_size=6)
     prompts = tokens(model.config, 4, 2)
@@ -604,6 +644,7 @@ def test_what_has_no_target_no_token_or_no_chance_is_refused_by_name():
         "threshold: ": lambda: accept_above(math.nan),
         "a: expected": lambda: expected_tokens(True, 1),
         "config": lambda: MainModel({}),
+        "layer: expected": lambda: Block(config, -1),
         "config: ": lambda: ParallelHead({}),
         "counts, expected: expected equal sums": lambda: chi_square(two, 3 * two),
         "counts, expected: expected equal shapes": lambda: chi_square(two, torch.ones(3)),
@@ -632,6 +673,13 @@ def test_the_chi_square_test_is_the_textbooks():
     assert chi_square(torch.tensor([50, 49, 1, 0]), rare) == pytest.approx(1.0)
 
 
+def test_the_weight_of_the_second_loss_is_that_of_the_ledger():
+    names = ("mtp.lambda_first", "mtp.lambda_last")
+    assert tuple(fact(name).value for name in names) == mtp.LAMBDAS
+    first, last = (fact(f"{name}_tokens").value for name in names)
+    assert mtp.SWITCH == pytest.approx(first / (first + last))
+
+
 def test_held_out_files_are_not_trained_on():
     train, held_out = library_split()
     assert 0.05 < len(held_out) / len(train) < 0.25
@@ -643,6 +691,8 @@ def test_held_out_files_are_not_trained_on():
 
 def test_a_star_is_one_and_the_path_leads_to_its_goal():
     sources, targets, start, path = path_star_batch(torch.Generator().manual_seed(0), 200)
+    again = path_star_batch(torch.Generator().manual_seed(0), 200)
+    assert all(map(torch.equal, again, (sources, targets, start, path)))
     firsts = 0
     for s, t, centre, walk in zip(
         *(x.tolist() for x in (sources, targets, start, path)), strict=True
@@ -679,9 +729,18 @@ def test_the_confined_module_does_not_see_the_edges_and_the_blind_one_not_the_to
     assert path_losses("none", model, None, star)[1] == 0
 
 
+@pytest.mark.parametrize(("train", "rising"), [(train_text, 30), (train_path, 50)])
+def test_the_learning_rate_rises_and_stays_and_gradients_are_clipped(steps_taken, train, rising):
+    train("none", seed=0, steps=rising + 2, learning_rate=0.003)
+    rates = [step["rate"] for step in steps_taken]
+    assert rates == pytest.approx([0.003 * min(n / rising, 1) for n in range(1, rising + 3)])
+    assert all(0 < step["gradient"] < 1 + 1e-3 for step in steps_taken)
+
+
 def test_training_on_stars_can_be_repeated():
     first, again = (train_path("module", 1, 4, batch=8, measure_every=2) for _ in range(2))
     assert first["accuracy"] == again["accuracy"] and len(first["accuracy"]) == 2
+    assert (first["kind"], first["seed"], first["every"]) == ("module", 1, 2)
     with pytest.raises(ValueError, match="kind"):
         train_path("sideways", 0, 1)
 
@@ -691,7 +750,8 @@ def test_with_weight_zero_the_main_head_learns_what_it_learns_alone(monkeypatch)
     runs = {}
     for arm, weight in (("none", 0.3), ("module", 0.0), ("module", 0.3)):
         monkeypatch.setattr(mtp, "LAMBDAS", (weight, weight))
-        record, _, extra = train_text(arm, seed=3, steps=4, measure_every=4)
+        record, _, extra = train_text(arm, seed=3, steps=4, measure_every=2)
+        assert 0 < record["seconds"][0] < record["seconds"][1]
         runs[arm, weight] = record["main"]
         assert (extra is None) == (arm == "none")
     alone = pytest.approx(runs["none", 0.3], rel=1e-6)  # sums may be rounded in another order
@@ -729,7 +789,11 @@ def test_the_measurement_of_speed_counts_right():
     torch.manual_seed(0)
     model, module = MainModel(config), new_extra("module", config)
     for temperature in (0.0, 1.0):
+        began = time.perf_counter()
         m = measure_speculation(model, module, temperature, n_prompts=2, n_new=9)
+        assert sum(m["seconds"].values()) < time.perf_counter() - began
+        assert m["n_draft"] == 1  # as DeepSeek does
+        assert m["speedup"] == m["seconds"]["plain"] / m["seconds"]["speculative"]
         assert m["passes"]["plain"] == 2 * 8
         assert m["tokens_per_pass"] == 16 / m["passes"]["speculative"]
         assert 0 <= m["accepted"] <= 1 and 0 < m["predicted"] <= 1

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -298,6 +299,32 @@ def test_batches_that_fit():
     assert whole == int(whole) and whole > 8 * batch_that_fits(
         replace(split, attention_split=1), CONTEXT
     )
+    of_one = CONTEXT * kv_cache_bytes_per_token(split.spec)
+    assert whole * of_one <= 8 * split.room() < (whole + 1) * of_one
+
+
+def test_the_largest_batch_of_gpus_that_share_conversations():
+    """Eight GPUs that split attention hold whole conversations together, so that one holds eighths."""
+    unit = Unit(with_multi_head_attention(V3), 64, attention_split=8)
+
+    def keeps(eighths):
+        return 1 / decode_step(unit, eighths / 8, 1000).bound >= 80
+
+    fits = round(8 * batch_that_fits(unit, 1000))
+    best = max(filter(keeps, range(1, fits + 1)))
+    assert largest_batch(unit, 1000, 80) == best / 8
+    assert best % 8 and best < fits
+
+
+def test_overlap_is_assumed_unless_said_otherwise():
+    assert largest_batch(UNIT, CONTEXT, 40) == largest_batch(UNIT, CONTEXT, 40, overlap=True)
+    assert largest_batch(UNIT, CONTEXT, 40) > largest_batch(UNIT, CONTEXT, 40, overlap=False)
+    as_it_was = Twin(V3)
+    for cheapest in (
+        partial(cheapest_decode, as_it_was, CONTEXT, 20, 0.85),
+        partial(cheapest_prefill, as_it_was, CONTEXT),
+    ):
+        assert cheapest() == cheapest(overlap=True) != cheapest(overlap=False)
 
 
 @pytest.mark.parametrize("overlap", [True, False])
@@ -444,6 +471,19 @@ def test_the_module_that_drafts_is_the_one_that_budget_counts():
     assert more + 2 * 7168**2 + 3 * 7168 == count_parameters(V3).mtp
     dense = spec_of("llama-3.1-8b")
     assert with_draft_module(dense).n_dense_layers == dense.n_dense_layers + 1
+    assert with_draft_module(replace(V3, n_dense_layers=60, n_moe_layers=1)).n_moe_layers == 2
+
+
+def test_the_weights_that_a_step_reads():
+    """A dense model reads all but its embedding. A draft adds a layer, and in BF16 two bytes of projection and head."""
+    llama = spec_of("llama-3.1-8b")
+    read = decode_step(Unit(llama, 1, bytes_per_weight=2), 4, 100).weights
+    assert read == pytest.approx((weight_bytes(llama, "bf16") - 2 * 128_256 * 4096) / 3.35e12)
+    unit = replace(UNIT, bytes_per_weight=2)
+    longer = decode_step(replace(unit, spec=with_draft_module(V3)), 20, CONTEXT)
+    again = 2 * (2 * 7168**2 + 129_280 * 7168) / 3.35e12
+    drafted = decode_step(unit, 10, CONTEXT, 0.85)
+    assert drafted.weights == pytest.approx(longer.weights + again)
 
 
 def test_where_copies_travel():
@@ -457,6 +497,12 @@ def test_where_copies_travel():
     assert Unit(V3, 16).copies() == (8 * 7 / 16, 4)  # no limit: four copies to the one other node
     assert Unit(V3, 16).copies(4) == (7, 1)  # with one: never more copies than other nodes
     assert Unit(V3, 24).copies(4) == pytest.approx((7, 2))
+    assert Unit(V3, 24).copies(1) == pytest.approx((7, 2 / 3))
+    assert Unit(V3, 24).copies(1.5) == pytest.approx((7, 1))
+
+
+def test_as_many_gpus_as_experts_and_copies():
+    assert Unit(V3, 288, redundant_experts=32).n_gpus == 288
 
 
 def test_the_network_of_split_attention_by_hand():
@@ -511,10 +557,13 @@ def test_twins_differ_by_their_trick_only():
     assert TWINS["without MLA, full heads"].spec.attention == GroupedQueryAttention(128, 128, 128)
     assert TWINS["without MLA, 8 shared heads"].spec.attention.n_kv_heads == 8
     met = count_parameters(TWINS["without MoE, dense, as much met"].spec).activated
-    assert met == pytest.approx(count_parameters(V3).activated, rel=1e-4)
+    counted = count_parameters(V3)
+    assert met == pytest.approx(counted.activated, rel=1e-4)
+    stored = count_parameters(TWINS["without MoE, dense, as much stored"].spec).activated
+    assert stored == pytest.approx(counted.total - counted.by_component["embedding"], rel=1e-4)
     for name, twin in TWINS.items():
         if "all" in name:
-            bare = not twin.drafts and twin.bytes_per_weight == 2
+            bare = not twin.drafts and twin.bytes_per_weight == 2 and not twin.spec.n_mtp_modules
             heads = 8 if name.endswith("8 heads") else 128
             assert bare and not twin.spec.n_moe_layers and twin.spec.attention.n_kv_heads == heads
     assert sum("all" in name for name in TWINS) == 4
@@ -573,6 +622,14 @@ def test_the_cheapest_unit_is_the_cheapest():
             assert rival.bound / rival.tokens >= seconds
 
 
+def test_units_are_of_all_sizes_that_hold_the_weights_and_there_may_be_none():
+    sizes = [unit.n_gpus for unit in units_of(Twin(spec_of("llama-3.1-8b")), H800)]
+    assert sorted(set(sizes)) == [2**power for power in range(9)]
+    small = replace(H800, memory=1e9)
+    assert units_of(Twin(V3), small) == []
+    assert cheapest_prefill(Twin(V3), CONTEXT, gpu=small) is None
+
+
 def test_units_hold_their_weights_and_prefill_picks_the_best():
     for twin in TWINS.values():
         units = units_of(twin, H800)
@@ -626,21 +683,30 @@ def test_discounts_meet():
         (lambda: replace(DAY, hit_tokens=609e9), "hit_tokens"),
         (lambda: replace(DAY, output_tokens="168"), "output_tokens"),
         (lambda: markup(1, 0), "cost"),
+        (lambda: markup(-1, 1), "revenue"),
         (lambda: margin(0, 1), "revenue"),
+        (lambda: margin(1, -1), "cost"),
+        (lambda: nodes_needed(1, 1, 0), "hours"),
         (lambda: nodes_needed(1, 0, 24), "tokens_per_node_second"),
         (lambda: nodes_needed(-1, 1, 24), "tokens"),
         (lambda: usd_per_million(2, 0), "tokens_per_second"),
         (lambda: usd_per_million(-2, 1), "usd_per_hour"),
         (lambda: gpu("a100"), "gpu"),
         (lambda: distinct_experts(8, 9, 1), "n_active"),
+        (lambda: distinct_experts(8, 0, 1), "n_active"),
         (lambda: distinct_experts(0, 1, 1), "n_experts"),
         (lambda: distinct_experts(8, 2, -1), "n_tokens"),
         (lambda: exchange_seconds(1, 1, 1, 1, 0), "bandwidth"),
+        (lambda: exchange_seconds(-1, 1, 1, 1, 1), "n_tokens"),
+        (lambda: exchange_seconds(1, 1, 1, 0, 1), "bytes_per_number"),
         (lambda: exchange_seconds(1, -1, 1, 1, 1), "copies"),
         (lambda: exchange_seconds(1, 1, 0, 1, 1), "width"),
         (lambda: Unit("v3", 1), "spec"),
         (lambda: Unit(V3, 0), "n_gpus"),
         (lambda: Unit(V3, 257), "n_gpus"),
+        (lambda: Unit(V3, 264), "n_gpus"),
+        (lambda: Unit(V3, 296, redundant_experts=32), "n_gpus"),
+        (lambda: Unit(V3, 8, attention_split=0), "attention_split"),
         (lambda: Unit(V3, 1, gpu="h800"), "gpu"),
         (lambda: Unit(V3, 1, bytes_per_weight=4), "bytes_per_weight"),
         (lambda: Unit(V3, 1, bytes_per_weight=True), "bytes_per_weight"),
@@ -661,10 +727,14 @@ def test_discounts_meet():
         (lambda: batch_that_fits(UNIT, 1, drafts="no"), "drafts"),
         (lambda: twins_of("v3"), "spec"),
         (lambda: with_draft_module("v3"), "spec"),
+        (lambda: matrix_flops_per_token("v3"), "spec"),
+        (lambda: decode_multiplications_per_key("v3"), "spec"),
+        (lambda: Step(1, 2, 3, 4, 5, 6).usd_per_million(2, overlap="no"), "overlap"),
         (lambda: largest_split("v3"), "spec"),
         (lambda: Twin(V3, drafts="no"), "drafts"),
         (lambda: cheapest_decode("x", 1, 1, 0.85), "twin"),
         (lambda: cheapest_decode(Twin(V3), 1, 1, None), "acceptance"),
+        (lambda: cheapest_decode(Twin(V3, drafts=False), 1, 1, 1.5), "acceptance"),
         (lambda: cheapest_prefill("x", 1), "twin"),
         (lambda: largest_batch(UNIT, 1, 1, overlap="no"), "overlap"),
         (lambda: largest_batch("u", 1, 1), "unit"),
@@ -689,6 +759,7 @@ def test_discounts_meet():
         (lambda: Twin("v3"), "spec"),
         (lambda: Twin(V3, bytes_per_weight=3), "bytes_per_weight"),
         (lambda: training_gpu_hours(Twin(V3), -1, 4096, 1e12), "tokens"),
+        (lambda: training_gpu_hours("v3", 1, 4096, 1e12), "twin"),
         (lambda: training_gpu_hours(Twin(V3), 1, 4096, 0), "pace"),
     ],
 )
@@ -702,13 +773,14 @@ def test_zero_is_allowed_where_it_means_something():
     assert replace(DAY, usd_per_gpu_hour=0).cost == 0 and nodes_needed(0, 1, 1) == 0
     assert usd_per_million(0, 1) == 0 and distinct_experts(8, 2, 0) == 0
     assert Step(1, 2, 3, 4, 5, 6).bound == 7 and Step(1, 2, 3, 4, 5, 6).sum == 15
-    assert USABLE_MEMORY.low <= 0.9 <= USABLE_MEMORY.high and GPUS_PER_NODE == 8
+    assert USABLE_MEMORY.low <= 0.9 <= USABLE_MEMORY.high <= 1 and GPUS_PER_NODE == 8
 
 
 def test_the_cards_of_the_ledger():
     assert H800.fp8.peak_flops == 1979e12 and H800.bf16.peak_flops == 989.5e12
     assert H800.machine(1) is H800.fp8 and H800.machine(2) is H800.bf16
-    assert gpu("b200").memory == 180e9 and gpu("h20").bf16.bandwidth == 4e12
+    assert gpu("b200").memory == 180e9 and gpu("b200").bf16.bandwidth == 7.7e12
+    assert gpu("h20").bf16.bandwidth == 4e12
     assert kv_cache_bytes_per_token(V3) == value("isca.kv_v3")
 
 

@@ -258,6 +258,17 @@ def test_unsupported_settings_are_refused_by_name(change, name):
         DeepSeek.from_transformers(theirs)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("qk_head_dim", 99), ("head_dim", 99), ("num_key_value_heads", 1), ("rope_interleave", False)],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(name, value):
+    content = published_config("tiny")
+    assert tiny.read_settings(content) == DeepSeekConfig.from_dict(content)
+    with pytest.raises(ValueError, match=f"^{name}: expected"):
+        tiny.read_settings(content | {name: value})
+
+
 def test_other_models_are_refused():
     with pytest.raises(ValueError, match="model: expected a transformers.DeepseekV3ForCausalLM"):
         DeepSeek.from_transformers(torch.nn.Linear(2, 2))
@@ -698,6 +709,19 @@ def test_bits_per_byte_are_added_up_by_hand():
     chances = logits.gather(-1, windows[:, 1:, None])
     assert tiny.bits_per_byte(model, windows) == pytest.approx(-chances.mean().item() / math.log(2))
     assert tiny.bits_per_byte(model, windows) == pytest.approx(8, abs=0.5)
+
+
+def test_each_step_of_a_training_is_as_it_is_said_to_be(steps_taken):
+    torch.manual_seed(0)
+    record = tiny.train(tiny.build("dense"), seed=0, steps=3, peak=0.01)
+    assert record["steps"] == [3] and record["seconds_so_far"] == [record["seconds"]]
+    assert record["seconds"] > 0
+    assert [step["rate"] for step in steps_taken] == [
+        tiny.learning_rate(n, 3, 0.01) for n in range(3)
+    ]
+    for step in steps_taken:
+        assert 0 < step["gradient"] <= tiny.CLIP * (1 + 1e-3)
+        assert step["decays"] == {0.0, tiny.WEIGHT_DECAY}
 
 
 def test_training_learns_and_balances_without_touching_unseen_text():

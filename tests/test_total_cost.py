@@ -391,6 +391,7 @@ def test_quantiles_against_known_ones():
 def test_no_width_no_chance(shape):
     assert shape.support == (3, 3)
     assert {shape.quantile(share) for share in (1e-12, 0.3, 1 - 1e-12)} == {3}
+    assert shape.source == "assumption"  # where nothing else is said
 
 
 # --- Draws
@@ -410,6 +411,7 @@ def test_one_seed_one_result():
     one, same, other = (simulate(n_draws=300, seed=seed) for seed in (5, 5, 6))
     assert one == same
     assert one.outputs != other.outputs
+    assert simulate(n_draws=3) == simulate(n_draws=3, seed=0)
     longer = simulate(n_draws=600, seed=5)
     assert longer.outputs["fleet"][:300] == one.outputs["fleet"]
 
@@ -680,6 +682,12 @@ def test_percentiles_against_numpy():
 # --- Owning
 
 
+def test_a_fleet_and_its_electricity_by_hand():
+    assert fleet_capex({}, {}) == 0
+    assert fleet_capex({"H800": 2, "A100": 3}, {"H800": 5, "A100": 7, "H20": 11}) == 31
+    assert electricity_per_year("H100", 1, 0.5) == pytest.approx(0.7 * 8760 / 2)
+
+
 def test_owned_hour_by_hand():
     assert owned_dollars_per_hour(35_040, 4, 0) == 1  # 8,760 dollars a year
     assert owned_dollars_per_hour(35_040, 4, 8_760, occupancy=0.5) == 4
@@ -736,9 +744,12 @@ NAN, INF = math.nan, math.inf
         (lambda: fleet_capex({"H900": 1}, {"H900": 1}), "gpu"),
         (lambda: fleet_capex({"H800": 1}, {}), "prices"),
         (lambda: fleet_capex({"H800": -1}, {"H800": 1}), "H800"),
+        (lambda: fleet_capex(["H800"], {"H800": 1}), "gpus"),
+        (lambda: fleet_capex({"H800": 1}, 28_000), "prices"),
         (lambda: fleet_capex({"H800": 1}, {"H800": NAN}), "price of the H800"),
         (lambda: electricity_per_year("A900", 1.2, 0.1), "gpu"),
         (lambda: electricity_per_year("H100", 0.9, 0.1), "pue"),
+        (lambda: electricity_per_year("H100", NAN, 0.1), "pue"),
         (lambda: electricity_per_year("H100", 1.2, -0.1), "dollars_per_kwh"),
         (lambda: operation_range(0), "years_covered"),
         (lambda: operation_range(-1), "years_covered"),
@@ -766,6 +777,7 @@ NAN, INF = math.nan, math.inf
         (lambda: tornado("runway"), "output"),
         (lambda: simulate(n_draws=1).percentiles("runway"), "name"),
         (lambda: percentiles([], (5,)), "values"),
+        (lambda: percentiles([1, 2], 5), "percents"),
         (lambda: percentiles([1, NAN], (5,)), "values"),
         (lambda: percentiles([1, INF], (5,)), "values"),
         (lambda: rank_correlation([NAN, 1, 2], [1, 2, 3]), "xs"),
@@ -796,8 +808,31 @@ def test_every_input_has_a_reason_and_a_source():
         if isinstance(shape, Constant):
             assert shape.source != "assumption", name
         words = shape.source.replace("derived:", "").replace(",", " ").split()
+        assert words, name
         for word in words:
             assert word == "assumption" or word in ledger(), f"{name}: {word}"
+
+
+def test_the_hours_of_the_later_models_by_their_flops():
+    """At the pace of V3's pre-training, in FLOPs per hour."""
+    flops = training_flops_per_token(V3, 4096) * value("train.tokens")
+    pace = flops / value("train.hours_pre")
+    work = value("v31.tokens_32k") * training_flops_per_token(V3, 32_768)
+    work += value("v31.tokens_128k") * training_flops_per_token(V3, 131_072)
+    assert INPUTS["v31_hours"].value == pytest.approx(work / pace)
+    sparse = value("v32.sparse_tokens") * sparse_training_flops_per_token(131_072)
+    assert INPUTS["v32_hours"].value == pytest.approx(sparse / pace)
+
+
+def test_ends_that_are_derived_are_what_their_reasons_say():
+    share, life = INPUTS["network_share"], INPUTS["life_years"]
+    assert share.central == pytest.approx(value("epoch.network_share") / 100)
+    first_days = 1e-4
+    lost = 1 - 10 ** (-value("epoch.depreciation") * first_days)  # of the price
+    assert life.low * lost / first_days == pytest.approx(1, rel=1e-3)
+    assert life.high == 1.5 * life.central
+    assert INPUTS["rent"].low == pytest.approx(0.75 * PRICE) and INPUTS["rent"].high == 4
+    assert INPUTS["staff"].low == INPUTS["staff"].central / 2
 
 
 def test_what_nobody_has_seen_is_called_so():

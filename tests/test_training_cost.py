@@ -10,6 +10,7 @@ import pytest
 
 from deepseek_explained import training_cost
 from deepseek_explained.budget import (
+    NO_EXPERTS,
     GroupedQueryAttention,
     LatentAttention,
     ModelSpec,
@@ -235,6 +236,7 @@ def test_dense_twins_meet_what_was_asked_for():
         assert twin.attention == V3.attention and twin.n_layers == 61
     same = dense_twin(V3, counted.activated)
     assert training_flops_per_token(same, 4096) == pytest.approx(CAUSAL, rel=1e-4)
+    assert same.experts == NO_EXPERTS
     full = dense_twin(V3, counted.total)
     assert training_flops_per_token(full, 4096) > 16 * CAUSAL
 
@@ -251,7 +253,30 @@ def test_mtp_work_by_hand():
     assert work_per_token(none, 4096) == CAUSAL
     two = replace(V3, n_mtp_modules=2)
     assert mtp_training_flops_per_token(two, 4096) == 2 * expected
-    assert mtp_training_flops_per_token(dense_twin(V3, 37e9), 4096) > 0
+    last_layers = replace(V3, n_dense_layers=60, n_moe_layers=1)
+    assert mtp_training_flops_per_token(last_layers, 4096) == expected
+    dense = dense_twin(V3, 37e9)
+    of_layers = 9 * expert + 256 * d - 3 * d * dense.intermediate_size
+    assert mtp_training_flops_per_token(dense, 4096) == expected - 6 * of_layers
+
+
+def test_the_smallest_dense_twin_is_one_wide():
+    bare = count_parameters(dense_twin(V3, 37e9)).activated
+    smallest = bare - 61 * 3 * 7168 * (dense_twin(V3, 37e9).intermediate_size - 1)
+    assert dense_twin(V3, smallest).intermediate_size == 1
+    with pytest.raises(ValueError, match=f"^activated: expected at least {smallest:,}, "):
+        dense_twin(V3, smallest - 1)
+
+
+def test_an_hour_has_3600_seconds():
+    assert gpu_hours(7.2e15, peak_flops=1e12, utilisation=0.5) == 4
+    assert gpu_hours_by_the_clock(100, 10, seconds_per_step=36, n_gpus=5) == 0.5
+    assert utilisation(7.2e15, gpu_hours=4, peak_flops=1e12) == 0.5
+
+
+def test_a_range_may_be_a_point():
+    for numbers in ((1, 1, 2), (1, 2, 2), (0, 0, 0)):
+        assert Assumption("x", *numbers, "", "because").range == numbers
 
 
 # The sheet.
@@ -278,7 +303,41 @@ def test_the_sheet_leads_from_config_to_dollars():
     assert round(published["isca.flops_v3"].value) == 250
     assert round(published["isca.tflops_causal"].value) == 385
     text = format_sheet(lines)
-    assert len(text.splitlines()) == len(lines) and "rented run" in text
+    rows = text.splitlines()
+    assert len(rows) == len(lines)
+    for number, (row, line) in enumerate(zip(rows, lines, strict=True), start=1):
+        assert row.split()[0] == str(number)
+        assert line.what in row and line.formula in row and row.endswith(f" {line.unit}")
+        assert f"{line.value:,.3f}" in row
+    assert all(fact(identifier).source for identifier in published)
+
+
+def test_every_line_of_the_sheet_by_another_way():
+    """Within floating point: what the lines say is counted here from the published shapes and from the run."""
+    run, hours = v3_run(), v3_run().gpu_hours + 124_000
+    one_expert = 3 * 7168 * 2048
+    look_back = 3 * 61 * 128 * (192 + 128) * 4097
+    expected = {
+        "attention, one layer": (V3.attention.matrix_entries(7168) / 1e6, "million"),
+        "one expert": (one_expert / 1e6, "million"),
+        "layer of experts, met": ((9 * one_expert + 256 * 7168) / 1e6, "million"),
+        "matrices that a token meets": ((CAUSAL - look_back) / 6e9, "billion"),
+        "6 N": ((CAUSAL - look_back) / 1e9, "GFLOP"),
+        "look back": (look_back / 1e9, "GFLOP"),
+        "FLOPs per token": (CAUSAL / 1e9, "GFLOP"),
+        "FLOPs of the run": (run.flops / 1e24, "10^24 FLOP"),
+        "one GPU does": (BF16 * 0.3894 / 1e12, "TFLOP/s"),
+        "pre-training": (run.gpu_hours / 1e3, "thousand GPU-hours"),
+        "days": (run.days, "days"),
+        "all stages": (hours / 1e3, "thousand GPU-hours"),
+        "rented run": (hours * 2 / 1e6, "million US dollars"),
+    }
+    lines = sheet(published_config("deepseek-v3"), **SHEET)
+    assert [line.what for line in lines] == list(expected)
+    for line in lines:
+        value, unit = expected[line.what]
+        assert line.value == pytest.approx(value) and line.unit == unit and line.formula
+    assert [line.what for line in lines if line.published == "train.hours_pre"] == ["pre-training"]
 
 
 @pytest.mark.parametrize("name", ["deepseek-v3", "kimi-k2", "tiny"])
@@ -405,6 +464,7 @@ def test_a_run_refuses_bad_fields_by_name(field, value):
         (lambda: utilisation(1e20, 0, BF16), "gpu_hours"),
         (lambda: utilisation(1e20, -5, BF16), "gpu_hours"),
         (lambda: utilisation(math.nan, 5, BF16), "flops"),
+        (lambda: utilisation(1e20, 5, 0), "peak_flops"),
         (lambda: rent(-1, 2), "gpu_hours"),
         (lambda: rent(1, -2), "usd_per_gpu_hour"),
         (lambda: rent(math.nan, 2), "gpu_hours"),
@@ -419,6 +479,9 @@ def test_a_run_refuses_bad_fields_by_name(field, value):
         (lambda: carbon_tonnes(1, -0.1), "kg_per_kwh"),
         (lambda: carbon_tonnes(math.inf, 0.1), "kwh"),
         (lambda: electricity_cost(1, math.nan), "usd_per_kwh"),
+        (lambda: electricity_cost(-1, 1), "kwh"),
+        (lambda: Assumption(7, 1, 2, 3, "", "because"), "name"),
+        (lambda: Assumption("x", 1, 2, 3, None, "because"), "unit"),
         (lambda: Assumption("x", 2, 1, 3, "", "because"), "central"),
         (lambda: Assumption("x", 3, 2, 1, "", "because"), "central"),
         (lambda: Assumption("x", 1, 2, 3, "", ""), "reason"),
@@ -553,6 +616,7 @@ def test_no_negative_zero():
 
 def test_a_small_cost_is_not_printed_as_zero():
     assert str(rent(1, 2)) == "$2.00 (rented run)"
+    assert str(rent(0.25, 2)) == "$0.50 (rented run)"
     assert str(rent(5_000, 2)) == "$0.010 million (rented run)"
     assert str(rent(0, 2)) == "$0.000 million (rented run)"
 
