@@ -560,6 +560,16 @@ def test_the_learning_rate_rises_for_20_steps_and_falls_to_nothing(steps_taken):
     assert all(math.isfinite(step["gradient"]) and step["decays"] == {0.0} for step in steps_taken)
 
 
+def test_experts_of_all_sizes_hold_the_same_number_of_parameters():
+    sizes = set()
+    for arm in SIZE_ARMS.values():
+        names = ("n_experts", "n_active", "width", "n_shared", "normalise")
+        layer = toy_layer("moe", toy_config(**{name: arm[name] for name in names}))
+        parts = layer.named_parameters()
+        sizes.add(sum(p.numel() for name, p in parts if not name.startswith("router")))
+    assert len(sizes) == 1
+
+
 def test_training_is_repeatable():
     first, second, other = (train_toy(steps=10, seed=seed)["excess"] for seed in (0, 0, 1))
     assert first == second != other
