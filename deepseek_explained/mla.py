@@ -702,7 +702,7 @@ def train_recall(
     kind, cached, rotary_dim, norm: as in `recall_attention`. steps: of 32 sequences each.
     Returns what it was given, its parameters, accuracy (every 100 steps: `curve`, and at the end) and seconds.
     """
-    whole_number("steps", steps, minimum=10)
+    whole_number("steps", steps, minimum=11)
     finite_number("learning_rate", learning_rate)
     start = time.perf_counter()
     torch.manual_seed(whole_number("seed", seed, minimum=0))
@@ -859,7 +859,8 @@ def even_windows(text: Tensor) -> Tensor:
 
 
 def train_text_model(model: TextModel, text: Tensor, seed: int, steps: int) -> None:
-    """Train on random pieces of the text, 8 a step."""
+    """Train on random pieces of the text, 8 a step, in more than ten steps."""
+    whole_number("steps", steps, minimum=11)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -551,7 +551,8 @@ def test_training_learns_and_repeats():
         (lambda: recall_attention("heads", 256, 0, True), "cached: expected 8, 16, 32, 64 or 128"),
         (lambda: recall_attention("latent", 4, 0, True), "cached: expected a whole number from 5"),
         (lambda: recall_attention("latent", 16, 0, 1), "norm: expected true or false, got 1"),
-        (lambda: train_recall("heads", 16, 0, True, 0, steps=0), "steps: expected a whole number"),
+        (lambda: train_recall("heads", 16, 0, True, 0, steps=10), "steps: expected a whole number"),
+        (lambda: measure_rank(0, 10), "steps: expected a whole number"),
         (lambda: train_recall("heads", 16, 0, True, 0, 20, -1.0), "learning_rate: expected"),
         (lambda: train_recall("heads", 16, 0, True, -1, 20), "seed: expected a whole number"),
         (lambda: recall_batch(torch.Generator(), 0), "batch: expected a whole number"),
@@ -709,13 +710,13 @@ def test_work_on_one_thread_is_on_one():
 
 
 def test_each_step_of_a_training_has_its_own_gradient(steps_taken):
-    train_text_model(TextModel(), torch.zeros(200, dtype=torch.uint8), seed=0, steps=3)
+    train_text_model(TextModel(), torch.zeros(200, dtype=torch.uint8), seed=0, steps=12)
     train_recall("heads", 64, 0, True, 0, steps=12, learning_rate=1e-3)
-    assert len(steps_taken) == 15
+    assert len(steps_taken) == 24
     assert all(math.isfinite(step["gradient"]) for step in steps_taken)
-    assert max(step["rate"] for step in steps_taken[:3]) <= 3e-3
-    assert max(step["rate"] for step in steps_taken[3:]) <= 1e-3
-    assert all(step["decays"] == {0.0} for step in steps_taken[3:])
+    assert max(step["rate"] for step in steps_taken[:12]) <= 3e-3
+    assert max(step["rate"] for step in steps_taken[12:]) <= 1e-3
+    assert all(step["decays"] == {0.0} for step in steps_taken[12:])
 
 
 def test_directions_count_squares():
