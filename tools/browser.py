@@ -82,12 +82,17 @@ def open_page(context, address):
     return page
 
 
-def unfold(page):
-    """Open everything that is folded, and lay out what waits until it comes into view."""
+def lay_out(page):
+    """Lay out what waits until it comes into view."""
     page.evaluate("""() => {
-      for (const part of document.querySelectorAll("details")) part.open = true;
       for (const cell of document.querySelectorAll("div.cell")) cell.style.contentVisibility = "visible";
     }""")
+
+
+def unfold(page):
+    """Open everything that is folded, and lay out all of it."""
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    lay_out(page)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ They land in _build/screenshots/NAME-desktop-light.png and so on; folded parts s
 
 import shutil
 
-from browser import SITE, browser, open_page, serve
+from browser import SITE, browser, lay_out, open_page, serve
 
 VIEWS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 TALLEST = 12_000  # pixels; longer pages are cut
@@ -25,6 +25,7 @@ def main():
                 for path in pages:
                     name = path.relative_to(SITE).with_suffix("").as_posix()
                     page = open_page(context, f"{site}/{name}.html")
+                    lay_out(page)
                     height = page.evaluate("document.documentElement.scrollHeight")
                     clip = {"x": 0, "y": 0, "width": size["width"], "height": min(height, TALLEST)}
                     file = target / f"{name.replace('/', '-')}-{view}-{scheme}.png"
