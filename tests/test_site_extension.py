@@ -463,6 +463,14 @@ def test_a_page_is_tidied(tmp_path):
     assert "searchtools" in book_delivery.tidy(PAGE.replace("<body>", '<div id="search-results">'))
 
 
+def test_what_no_page_asks_for_goes(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("images/logo_colab.png", "images/logo_kaggle.svg", "startup.js.map"):
+        (tmp_path / name).write_text("")
+    book_delivery.remove_unused(tmp_path, '<img src="../_static/images/logo_colab.png">')
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["logo_colab.png"]
+
+
 def test_policy():
     page = book_delivery.with_policy('<meta charset="utf-8" />\n<script>go()</script>')
     policy = book_delivery.policy(page)

@@ -444,7 +444,10 @@ def remove_unused(static, pages):
     """Delete what no page asks for."""
     for pattern in [*UNUSED, *(name for name in WHERE_USED if f"/{name}" not in pages)]:
         for path in list(static.glob(pattern)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif f"/{path.name}" not in pages:  # buttons to Colab and Binder show their pictures
+                path.unlink(missing_ok=True)
     for path in static.glob("*.css"):
         if f"/{path.name}" not in pages:
             path.unlink()
