@@ -546,3 +546,39 @@ def test_a_dense_attention_twin_keeps_everything_but_the_cache():
     v3 = spec_of("deepseek-v3")
     ordinary = replace(v3, attention=GroupedQueryAttention(128, 128, 128))
     assert kv_cache_bytes_per_token(ordinary) == 61 * 2 * 128 * 128 * 2
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        count_parameters,
+        lambda spec: forward_flops_per_token(spec, 1),
+        kv_cache_bytes_per_token,
+        weight_bytes,
+    ],
+)
+def test_what_is_no_spec_is_refused(function):
+    with pytest.raises(ValueError, match="^spec: expected"):
+        function({"model_type": "llama"})
+
+
+def test_what_is_counted_where_nothing_is_said():
+    config = dict(published_config("qwen3-30b-a3b"))
+    spec = ModelSpec.from_config(config)
+    assert weight_bytes(spec) == weight_bytes(spec, "bf16")
+    assert bill(spec) == bill(spec, 4096) != bill(spec, 4097)
+    assert bill(spec)["model_type"] == "qwen3_moe"
+    config.pop("decoder_sparse_step", None)
+    assert ModelSpec.from_config(config) == spec
+
+
+def test_a_dense_layer_that_is_not_there_is_refused():
+    config = dict(published_config("qwen3-30b-a3b"))
+    config["mlp_only_layers"] = [config["num_hidden_layers"]]
+    with pytest.raises(ValueError, match="^mlp_only_layers: .*the last layer"):
+        ModelSpec.from_config(config)
+
+
+def test_a_machine_without_a_name_is_refused():
+    with pytest.raises(ValueError, match="^name: expected"):
+        Machine(None, 1.0, 1.0)
