@@ -582,3 +582,17 @@ def test_a_dense_layer_that_is_not_there_is_refused():
 def test_a_machine_without_a_name_is_refused():
     with pytest.raises(ValueError, match="^name: expected"):
         Machine(None, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["qwen2.5-72b", "mixtral-8x7b"])
+def test_a_bias_that_the_family_settles_is_not_asked_of_the_file(name):
+    config = published_config(name)
+    assert ModelSpec.from_config({**config, "attention_bias": True}) == ModelSpec.from_config(
+        config
+    )
+
+
+def test_a_model_may_have_no_shared_expert():
+    config = published_config("deepseek-v3")
+    without = count_parameters(ModelSpec.from_config({**config, "n_shared_experts": 0}))
+    assert without.total < count_parameters(ModelSpec.from_config(config)).total

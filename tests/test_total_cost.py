@@ -847,3 +847,21 @@ def test_what_nobody_has_seen_is_called_so():
 def test_gpus_that_are_known():
     assert GPU_WATTS == {"H100": 700, "H20": 400, "H800": 700}
     assert set(GPU_WATTS) < set(FLEET_GPUS)
+
+
+def test_draws_say_the_middle_nine_tenths_unless_asked():
+    draws = simulate(n_draws=40)
+    assert draws.percentiles("run") == draws.percentiles("run", (5, 50, 95))
+    assert draws.percentiles("run", n_draws=40) == draws.percentiles("run")
+    assert len(simulate().outputs["run"]) == 10_000
+
+
+def test_what_cannot_be_ranked_or_drawn_is_refused():
+    with pytest.raises(ValueError, match="^values: expected finite numbers"):
+        percentiles(["a"], (5,))
+    too_busy = INPUTS | {"occupancy": Uniform(0.5, 1.5, "more than always")}
+    with pytest.raises(ValueError, match="^occupancy: expected values up to 1,"):
+        simulate(too_busy, n_draws=2)
+    with pytest.raises(ValueError, match="^occupancy: "):
+        tornado("run", too_busy)
+    assert rank_correlation([1, 2], [3, 4]) == 1
