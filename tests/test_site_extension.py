@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import subprocess
 import sys
 import tomllib
 import zipfile
@@ -284,9 +285,9 @@ def test_reading_minutes():
 
 
 def test_reading_minutes_elsewhere(build):
-    text = "## Exercises\n\n### 1. One (10 minutes)"
-    site = build(f"{text}\n\n{{reading}}`budget`")
-    assert site.warnings == ""
+    cells = ["## Exercises\n\n### 1. One (10 minutes)\n\n## Further reading", "word " * 2000]
+    site = build("Takes {reading}`budget` minutes.", *cells)
+    assert "Takes 10; 10 minutes." in site.intro and site.warnings == ""
 
 
 def test_chapter_head(build):
@@ -343,6 +344,12 @@ def test_the_project_as_one_file(build, tmp_path):
     first = target.read_bytes()
     book_site.pack(site.source, target)
     assert target.read_bytes() == first
+    (site.source / "notes.txt").write_text("my own")
+    subprocess.run(["git", "init", "-q", site.source], check=True)
+    assert "notes.txt" in book_site.project_files(site.source)  # git keeps nothing here yet
+    subprocess.run(["git", "-C", site.source, "add", "book"], check=True)
+    kept = book_site.project_files(site.source)
+    assert "book/intro.md" in kept and "notes.txt" not in kept
     tracked = book_site.project_files(ROOT)
     assert {"README.md", ".ci/run", "deepseek_explained/ledger.toml"} <= set(tracked)
     assert not any(name.startswith((".venv/", "_build/")) for name in tracked)
@@ -469,6 +476,18 @@ def test_what_no_page_asks_for_goes(tmp_path):
         (tmp_path / name).write_text("")
     book_delivery.remove_unused(tmp_path, '<img src="../_static/images/logo_colab.png">')
     assert [path.name for path in tmp_path.rglob("*.*")] == ["logo_colab.png"]
+
+
+def test_the_theme_leaves_what_scrolls_to_us(tmp_path):
+    script = tmp_path / "scripts" / "pydata-sphinx-theme.js"
+    script.parent.mkdir()
+    script.write_text('document.querySelectorAll(["pre",".nboutput > .x"].join(", ")).forEach(f)')
+    for _ in range(2):
+        book_delivery.calm_theme(tmp_path)
+        assert script.read_text() == 'document.querySelectorAll(".none").forEach(f)'
+    script.write_text("another theme")
+    with pytest.raises(ValueError, match="what scrolls"):
+        book_delivery.calm_theme(tmp_path)
 
 
 def test_policy():

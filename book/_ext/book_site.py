@@ -17,7 +17,8 @@ from urllib.parse import urljoin
 import book_delivery as delivery
 from book_cells import PROJECT_ZIP
 
-NOT_OURS = {".git", ".venv", "_build", "__pycache__"}
+NOT_OURS = {".git", ".venv", "_build", "__pycache__", ".hypothesis", ".ipynb_checkpoints"}
+NOT_OURS |= {".pytest_cache", ".ruff_cache", "deepseek_explained.egg-info"}
 ADDRESS = re.compile(r'\b(href|src|action|data-content_root)="([^"]*)"')
 
 
@@ -97,23 +98,26 @@ def finish(app, exception):
 
 
 def project_files(source):
-    """Paths of the project's own files, relative to its folder: what git knows, without git all that is not built."""
-    git = ["git", "-C", str(source), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    """Paths of the project's own files, relative to its folder: what git keeps; without git, all that is not built.
+
+    What lies beside them in somebody's folder and is not in git does not get onto the site.
+    """
     try:
-        listed = subprocess.run(git, capture_output=True, check=True).stdout.decode().split("\0")
+        git = ["git", "-C", str(source), "ls-files", "-z"]
+        kept = subprocess.run(git, capture_output=True, check=True).stdout.decode().split("\0")
     except (OSError, subprocess.CalledProcessError):
-        listed = (path.relative_to(source).as_posix() for path in source.rglob("*"))
-        listed = (name for name in listed if not NOT_OURS & set(name.split("/")))
-    return sorted(name for name in listed if (source / name).is_file())
+        kept = []
+    if not any(kept):  # unpacked from the zip, maybe below somebody else's repository
+        kept = (path.relative_to(source).as_posix() for path in source.rglob("*"))
+        kept = (name for name in kept if not NOT_OURS & set(name.split("/")))
+    return sorted(name for name in kept if (source / name).is_file())
 
 
 def pack(source, target):
     """The whole project as a zip with a folder inside, the same bytes for the same files."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in project_files(source):
-            entry = zipfile.ZipInfo(
-                f"{target.stem}/{name}"
-            )  # dated 1980, as every zip that has no date
+            entry = zipfile.ZipInfo(f"{target.stem}/{name}")  # its date is that of no file: 1980
             executable = 0o111 & (source / name).stat().st_mode
             entry.external_attr = (0o755 if executable else 0o644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
