@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
 
 from deepseek_explained.facts import ledger
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import contents  # noqa: E402
+
 PACKAGE = ROOT / "deepseek_explained"
 PAGES = sorted((ROOT / "book").glob("*.md"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -69,9 +71,7 @@ def code():
 
 
 def chapters():
-    parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
-    files = [chapter["file"] for part in parts for chapter in part["chapters"]]
-    return [Path(file).name for file in files if file.startswith("notebooks/")]
+    return contents.chapters(ROOT / "_toc.yml")
 
 
 def test_every_notebook_and_page_is_in_the_contents():

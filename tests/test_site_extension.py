@@ -1,5 +1,7 @@
 """The book's Sphinx extensions, on a tiny book, and tools/check_site.py, on tiny sites."""
 
+import base64
+import gzip
 import io
 import json
 import re
@@ -27,6 +29,7 @@ import book_scoreboard  # noqa: E402
 import book_search  # noqa: E402
 import book_site  # noqa: E402
 import check_site  # noqa: E402
+import contents  # noqa: E402
 
 ENTRY = """
 ["{id}"]
@@ -312,7 +315,12 @@ def test_search_sections(build):
     rows = list(book_search.sections("book/ledger", "The ledger", ledger.children[0]))
     assert "v3.total_pub" in [row[2] for row in rows]
     search_page = (site.out / "search.html").read_text(encoding="utf-8")
-    assert "sections.js" in search_page and "searchindex.js" not in search_page
+    scripts = re.findall(r'src="_static/(\w+\.js)"', search_page)
+    assert scripts[-3:] == ["unpack.js", "sections.js", "search.js"]
+    assert "searchindex.js" not in scripts
+    letters = (site.out / "_static" / "sections.js").read_text(encoding="utf-8").split('"')[1]
+    packed = json.loads(gzip.decompress(base64.b64decode(letters)))
+    assert ["intro", "inner-part"] in [[row[0].split("/")[-1], row[2]] for row in packed]
     # Sphinx warns when it builds some pages again and finds no index of the others.
     index = site.out / site.app.builder.searchindex_filename
     assert index.is_file() and not list(site.out.rglob("searchindex.js"))
@@ -723,7 +731,7 @@ def test_a_site_that_shrank_or_grew_is_found(faults, tmp_path, capsys, old, new,
 
 def test_the_expectation_names_pages_of_the_book():
     words = tomllib.loads((ROOT / "tools/site_expectation.toml").read_text("utf-8"))["words"]
-    assert set(words) - {"other"} <= set(check_site.toc_pages(ROOT / "_toc.yml"))
+    assert set(words) - {"other"} <= set(contents.pages(ROOT / "_toc.yml"))
 
 
 @pytest.fixture

@@ -200,6 +200,9 @@ def test_the_sums_of_the_table():
     assert value("sa.hopper") + value("fireflyer.gpus") == value("glenn.gpus") == 60_000
     assert value("glenn.a100") == value("sa.a100") == value("fireflyer.gpus") == 10_000
     assert value("sa.hopper") - value("sa.h800") - value("sa.h100") == 30_000  # the H20, inferred
+    fleet, a100 = INPUTS["hopper_gpus"], INPUTS["a100_price"]
+    assert (fleet.low, fleet.central, fleet.high) == (20_000, 50_000, 60_000)
+    assert (a100.low, a100.high) == pytest.approx((10_000, 20_000))
     years, operation = value("glenn.tco_years"), value("sa.operation")
     low, high = (capex / years + operation / years for capex in around("sa.capex"))
     assert low <= value("glenn.tco") <= high

@@ -19,7 +19,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import yaml
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import contents
 
 SHORTEST_PAGE = 200
 SHORTEST_ALT = 40
@@ -123,23 +124,6 @@ class Page(HTMLParser):
     @property
     def words(self):
         return len(self.article.split())
-
-
-def toc_pages(path):
-    """The documents that _toc.yml names, in its order."""
-
-    def walk(node):
-        if isinstance(node, dict):
-            for key, value in node.items():
-                if key in ("root", "file"):
-                    yield re.sub(r"\.(md|ipynb)$", "", value)
-                else:
-                    yield from walk(value)
-        elif isinstance(node, list):
-            for item in node:
-                yield from walk(item)
-
-    return list(walk(yaml.safe_load(Path(path).read_text(encoding="utf-8"))))
 
 
 def check_pages(site, pages, toc):
@@ -277,7 +261,7 @@ def check(site, toc):
     site = Path(site).resolve()
     files = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in files}
-    faults = [*check_pages(site, pages, toc_pages(toc)), *check_addresses(site, pages)]
+    faults = [*check_pages(site, pages, contents.pages(toc)), *check_addresses(site, pages)]
     faults += [*check_heads(site, pages), *check_styles(site), *check_content(site, pages)]
     return faults, pages
 
@@ -300,7 +284,7 @@ def main(arguments=None):
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
     (site.parent / "site_manifest.json").write_text(text, encoding="utf-8")
     expected = tomllib.loads(options.expect.read_text(encoding="utf-8"))
-    faults += check_expectation(manifest, expected, toc_pages(options.toc))
+    faults += check_expectation(manifest, expected, contents.pages(options.toc))
     for fault in faults:
         print(fault)
     print(

@@ -24,11 +24,13 @@ from pathlib import Path
 
 import nbformat
 import psutil
-import yaml
 import zmq
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_client import KernelManager
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import contents
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -41,9 +43,7 @@ FAIL = 2 * LIMIT  # a notebook this slow fails even on a busy machine
 
 def chapters() -> list[str]:
     """The notebooks' names, in reading order."""
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    return [Path(file).name for file in files if file.startswith("notebooks/")]
+    return contents.chapters(ROOT / "_toc.yml")
 
 
 def of_chapter(path: Path) -> str:

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import nbformat
-import yaml
 from myst_nb.core.read import read_myst_markdown_notebook
 from nbclient import NotebookClient
 
@@ -22,6 +21,8 @@ from deepseek_explained.facts import compare
 from deepseek_explained.figures import COMPARISONS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import contents
+
 from notebooks import EXECUTED, LIMIT, ROOT, encrypt_kernels
 
 BOARD = ROOT / "book" / "scoreboard.json"
@@ -32,9 +33,7 @@ SAME = 1e-6  # relative: what may differ between machines in the last digits of 
 
 def documents() -> list[str]:
     """The notebooks, and the pages that show comparisons, in reading order: `notebooks/budget`, `book/derivations`."""
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    pages = {file: ROOT / f"{file}.md" for file in files}
+    pages = {name: ROOT / f"{name}.md" for name in contents.pages(ROOT / "_toc.yml")}
     return [
         file
         for file, page in pages.items()

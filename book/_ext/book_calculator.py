@@ -20,6 +20,7 @@ import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
+import book_delivery as delivery
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
@@ -101,7 +102,7 @@ def sources():
 
 
 def engine():
-    """The script that the page loads: the text of a worker that runs the calculators."""
+    """The program of the worker that runs the calculators."""
     whole = library()
     modules = {name: whole[name] for name in LIBRARY}
     modules["itertools"][1] += PAIRWISE
@@ -114,13 +115,15 @@ def engine():
         f"{brython}\n__BRYTHON__.use_VFS = true;\n__BRYTHON__.update_VFS({json.dumps(modules)});\n"
         'brython({debug: 0, indexeddb: false});\n__BRYTHON__.runPythonSource("import page", "start");\n'
     )
-    return f"window.calculatorEngine = {json.dumps(worker)};\n"
+    return worker
 
 
 def write_engine(app, exception):
     if not exception and app.builder.format == "html":
         target = Path(app.outdir) / "_static" / "calculator_engine.js"
-        target.write_text(engine(), encoding="utf-8")
+        target.write_text(
+            f"window.calculatorEngine = {delivery.packed(engine())};\n", encoding="utf-8"
+        )
 
 
 def control(calculator, field):
@@ -250,7 +253,8 @@ def resolve_link(app, env, node, label):
 
 def add_files(app, pagename, templatename, context, doctree):
     if doctree is not None and 'class="calculator"' in context.get("body", ""):
-        app.add_js_file("calculator.js", loading_method="defer")
+        for script in ("unpack.js", "calculator.js"):
+            app.add_js_file(script, loading_method="defer")
         app.add_css_file("calculator.css")
 
 

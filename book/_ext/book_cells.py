@@ -9,15 +9,18 @@ Python 3.11)"), and the notebook to download. The role {run-cost}`budget` prints
 import html
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
-import yaml
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxRole
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import contents
 
 PROJECT_ZIP = "deepseek-explained.zip"  # at the top of the site: all that one needs to run the book
 DIRECTIVES = re.compile(r"\A(?:[ \t]*(?:#[ \t]*\|[^\n]*)?(?:\n|\Z))+")
@@ -122,14 +125,6 @@ def add_script(app, pagename, templatename, context, doctree):
         app.add_js_file("selftest.js", loading_method="defer")
 
 
-def read_contents(source_folder):
-    """The chapters' names, in reading order; none without a table of contents."""
-    path = Path(source_folder) / "_toc.yml"
-    parts = yaml.safe_load(path.read_text(encoding="utf-8"))["parts"] if path.is_file() else []
-    files = [chapter["file"] for part in parts for chapter in part["chapters"]]
-    return [Path(file).name for file in files if file.startswith("notebooks/")]
-
-
 def reading_minutes(cells):
     """Minutes for what is open, for what is folded away, and for the exercises by their own estimates.
 
@@ -197,7 +192,7 @@ class ChapterHead(SphinxTransform):
     def place(self, chapter):
         """Its number among the chapters, and the earlier ones that its code imports."""
         self.env.note_dependency(str(Path(self.env.srcdir) / "_toc.yml"))
-        chapters = read_contents(self.env.srcdir)
+        chapters = contents.chapters(Path(self.env.srcdir) / "_toc.yml")
         if chapter not in chapters:
             return
         position = chapters.index(chapter)

@@ -9,10 +9,11 @@ import json
 import re
 from pathlib import Path
 
+import book_delivery as delivery
 from docutils import nodes
 from sphinx import addnodes
 
-SCRIPTS = ("sections.js", "search.js")
+SCRIPTS = ("unpack.js", "sections.js", "search.js")
 REPLACED = re.compile(
     r"[ \t]*<script[^>]*(?:searchtools|language_data|searchindex)\.js[^>]*></script>\n?"
 )
@@ -81,7 +82,9 @@ def write(app, exception):
             rows += sections(page, app.env.titles[page].astext(), top)
     data = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
     static = Path(app.outdir) / "_static"
-    (static / "sections.js").write_text(f"const SECTIONS = {data};\n", encoding="utf-8")
+    (static / "sections.js").write_text(
+        f"const SECTIONS = {delivery.packed(data)};\n", encoding="utf-8"
+    )
     text = REPLACED.sub("", search_page.read_text(encoding="utf-8"))
     if "sections.js" not in text:
         tags = "".join(f'  <script defer src="_static/{name}"></script>\n' for name in SCRIPTS)

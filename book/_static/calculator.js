@@ -13,9 +13,10 @@
     const script = document.createElement("script");
     script.src = engineAddress;
     script.onerror = () => failed("Python could not be loaded; the results shown are those of the defaults.");
-    script.onload = () => {
-      worker = new Worker(URL.createObjectURL(new Blob([window.calculatorEngine], { type: "text/javascript" })));
+    script.onload = async () => {
+      const program = await unpack(window.calculatorEngine);
       delete window.calculatorEngine;
+      worker = new Worker(URL.createObjectURL(new Blob([program], { type: "text/javascript" })));
       worker.onmessage = (event) => receive(JSON.parse(event.data));
       worker.onerror = (event) => failed(`Python stopped: ${event.message}`);
     };

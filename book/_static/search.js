@@ -1,4 +1,4 @@
-// The search page: BM25 over the sections of the book, in SECTIONS as book/_ext/book_search.py wrote them.
+// The search page: BM25 over the sections of the book, packed in SECTIONS by book/_ext/book_search.py.
 const FILLER = new Set(`a about an and any are as at be but by can did do does for from had has have how i if in into is
   it its me much many my no not of on one or so such than that the their then there these they this to was we were what
   when where which who why will with would you your explain explained meaning mean definition`.split(/\s+/));
@@ -169,5 +169,6 @@ function show(hits, query, place) {
 if (typeof document !== "undefined") {
   const query = new URLSearchParams(location.search).get("q")?.trim();
   for (const field of document.querySelectorAll('input[name="q"]')) field.value = query ?? "";
-  if (query) show(find(makeIndex(SECTIONS), query), query, document.getElementById("search-results"));
+  const place = document.getElementById("search-results");
+  if (query) unpack(SECTIONS).then((rows) => show(find(makeIndex(JSON.parse(rows)), query), query, place));
 }

@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import browser as browsers  # noqa: E402
-import check_site  # noqa: E402
+import contents  # noqa: E402
 
 SITE = browsers.SITE
-TOC = [f"{name}.html" for name in check_site.toc_pages(ROOT / "_toc.yml")]
+TOC = [f"{name}.html" for name in contents.pages(ROOT / "_toc.yml")]
 BUILT = [path for path in sorted(SITE.rglob("*.html")) if "_static" not in path.parts]
 PAGES = TOC + sorted({path.relative_to(SITE).as_posix() for path in BUILT} - set(TOC))
 
