@@ -38,7 +38,7 @@ def test_the_bill_is_that_of_the_module():
     work = rows("model-bill", "Work", context_length="131072", batch="3", bytes_per_element="0.75")
     assert work["forward pass, GFLOP a token"] == [bill["forward_flops_per_token"]]
     cache = budget.kv_cache_bytes_per_token(V3, 0.75)
-    assert work["the same, 3 conversations, GB"] == [cache * 131_072 * 3]
+    assert work["cache of all conversations (3), GB"] == [cache * 131_072 * 3]
     h20 = rows("model-bill", "GPUs", usable="100")["H20, 96 GB"]
     assert h20[2] == serving_cost.smallest_nodes(V3, "fp8", 96e9) == 1
 

@@ -444,6 +444,13 @@ def test_code_of_one_colour_is_one_element():
     assert book_delivery.tidy(once, None, colours) == once
 
 
+def test_names_of_code_break_after_underscores_in_tables_only():
+    name = '<code><span class="pre">n_routed_experts</span></code>'
+    once = book_delivery.tidy(f"<p>{name}</p><td><p>{name}</p></td>")
+    assert once == f"<p>{name}</p><td><p>{name.replace('_', '_<wbr>')}</p></td>"
+    assert book_delivery.tidy(once) == once
+
+
 PAGE = """<html><head>
     <meta charset="utf-8" />
     <meta name="viewport" content="one" /><meta name="viewport" content="two" />

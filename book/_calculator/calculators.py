@@ -210,7 +210,7 @@ def model_bill(values: dict, draws: int) -> Result:
         ("training, GFLOP a token", number(a_bill["training_flops_per_token"], 1e9)),
         ("cache of one token, KB", number(per_token, 1e3)),
         (f"cache of {context:,} tokens, GB", number(per_token * context, 1e9)),
-        (f"the same, {batch:,} conversations, GB", number(cache, 1e9)),
+        (f"cache of all conversations ({batch:,}), GB", number(cache, 1e9)),
     ]
     work += [
         (f"weights in {form.upper()}, GB", number(size, 1e9))

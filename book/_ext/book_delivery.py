@@ -74,6 +74,8 @@ SCROLLING = re.compile(r'\["pre","\.nboutput[^\]]*\]\.join\(", "\)')
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 CODE = re.compile(r'<div class="highlight"><pre>.*?</pre>', re.DOTALL)
 SAME = re.compile(r'<span class="(\w+)">[^<]*</span>(?:\s*<span class="\1">[^<]*</span>)+')
+CELL = re.compile(r"<t[dh]\b.*?</t[dh]>", re.DOTALL)
+NAME_OF_CODE = re.compile(r'(?<=<span class="pre">)[^<]+(?=</span>)')
 USE = re.compile(r"var\(\s*(--[\w-]+)")
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n?')
 PRELOAD = re.compile(r'[ \t]*<link rel="preload" as="script"[^>]*>\n?')
@@ -314,6 +316,11 @@ def plain_code(page, colours):
     )
 
 
+def breakable_names(cell):
+    """A cell of a table whose names of code may break after an underscore, and nowhere else."""
+    return NAME_OF_CODE.sub(lambda name: name.group().replace("_", "_<wbr>"), cell)
+
+
 def tidy(page, static=None, colours=None):
     """One page without what it does not need, its scripts deferred, its sidebar a landmark."""
     for unwanted in (NOSCRIPT, PRELOAD, NEIGHBOURS):
@@ -324,6 +331,7 @@ def tidy(page, static=None, colours=None):
         page = page[: first.end()] + rest
     if colours:
         page = CODE.sub(lambda match: plain_code(match.group(), colours), page)
+    page = CELL.sub(lambda match: breakable_names(match.group()), page)
     page = page.replace('onclick="window.print()"', "data-print")
     page = page.replace('<div id="pst-primary-sidebar" class', f"{SIDEBAR} class")
     if not re.search(FORMULA, page):
